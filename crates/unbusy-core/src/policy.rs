@@ -1,0 +1,55 @@
+//! What the engine is told to do: plain data.
+
+use std::time::Duration;
+
+use crate::Cause;
+
+/// How long commands are held, and which, and in what order they may be sent again.
+///
+/// ```
+/// use std::time::Duration;
+/// let policy = unbusy_core::Policy { max_wait: Duration::from_secs(30), ..Default::default() };
+/// assert!(policy.strict);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent settings")]
+pub struct Policy {
+    /// How long a command is held, counted from its first BUSY; zero: never.
+    pub max_wait: Duration,
+    /// Hold commands rejected because something runs (`-BUSY`).
+    pub busy: bool,
+    /// Hold commands rejected because the data set is being loaded (`-LOADING`).
+    pub loading: bool,
+    /// Never reorder the commands of one connection, not even around rejected ones.
+    pub strict: bool,
+    /// The server reads one TLS record at a time, so that what is in flight must fit into one.
+    pub one_record: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            max_wait: Duration::from_secs(120),
+            busy: true,
+            loading: false,
+            strict: true,
+            one_record: false,
+        }
+    }
+}
+
+impl Policy {
+    /// Whether commands rejected for this cause are held.
+    pub const fn holds(&self, cause: Cause) -> bool {
+        self.holds_any()
+            && match cause {
+                Cause::Loading => self.loading,
+                Cause::Script | Cause::Function | Cause::Module => self.busy,
+            }
+    }
+
+    /// Whether anything is held at all.
+    pub const fn holds_any(&self) -> bool {
+        !self.max_wait.is_zero() && (self.busy || self.loading)
+    }
+}

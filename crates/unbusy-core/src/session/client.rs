@@ -1,0 +1,155 @@
+//! The client side: which replies the client is owed, and in what form.
+
+use crate::command::{ReplyMode, Topic};
+
+/// A transaction is kept for being sent again up to this size.
+pub(super) const TRANSACTION_BYTES_MAX: usize = 64 << 20;
+
+/// What a connection's history means for the replies to come.
+#[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each set and cleared on its own")]
+pub(super) struct ClientSide {
+    pub(super) transaction: Option<Transaction>,
+    /// WATCH is in force.
+    pub(super) watching: bool,
+    /// CLIENT REPLY OFF.
+    pub(super) muted: bool,
+    /// CLIENT REPLY SKIP: the next command is not answered.
+    pub(super) skip: bool,
+    pub(super) resp3: bool,
+    pub(super) monitoring: bool,
+    pub(super) subscriptions: Subscriptions,
+}
+
+impl ClientSide {
+    /// RESET (redis `src/networking.c`, `resetCommand`).
+    pub(super) fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The null reply of EXEC: a watched key changed.
+    pub(super) const fn null(&self) -> &'static [u8] {
+        if self.resp3 { b"_\r\n" } else { b"*-1\r\n" }
+    }
+
+    /// Takes note of CLIENT REPLY, once accepted.
+    pub(super) const fn set_reply_mode(&mut self, mode: ReplyMode) {
+        match mode {
+            ReplyMode::On => self.muted = false,
+            ReplyMode::Off => self.muted = true,
+            ReplyMode::Skip => {}
+        }
+        self.skip = matches!(mode, ReplyMode::Skip) && !self.muted;
+    }
+}
+
+/// A transaction between MULTI and EXEC.
+#[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each set and cleared on its own")]
+pub(super) struct Transaction {
+    /// The server rejected a part of it as BUSY, so EXEC will be refused.
+    pub(super) busy: bool,
+    /// The client saw an error, so it expects EXEC to be refused.
+    pub(super) tainted: bool,
+    /// It grew too large to be kept.
+    pub(super) too_large: bool,
+    /// It queued a script.
+    pub(super) has_script: bool,
+    /// Replies inside EXEC's array beyond the number in its header, or missing from it.
+    pub(super) extra: i64,
+    /// It queued CLIENT REPLY (Redis up to 7.x): the elements of EXEC's reply are muted one by one.
+    pub(super) changes_replies: bool,
+    /// Names subscribed in it.
+    pub(super) subscribed: u32,
+}
+
+/// How many subscriptions there are, as told by the confirmations.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    channels: i64,
+    /// Channels and patterns, which confirmations count together.
+    both: i64,
+    shards: i64,
+    /// Confirmations still to come for the command being answered.
+    pub(super) confirmations_left: u32,
+}
+
+impl Subscriptions {
+    pub(super) const fn any(&self) -> bool {
+        self.both > 0 || self.shards > 0
+    }
+
+    /// A confirmation said how many subscriptions there are now.
+    pub(super) const fn confirmed(&mut self, topic: Topic, total: i64) {
+        match topic {
+            Topic::Shard => self.shards = total,
+            Topic::Channel => {
+                self.channels += total - self.both;
+                self.both = total;
+            }
+            Topic::Pattern => self.both = total,
+        }
+    }
+
+    /// So many names were subscribed inside a transaction; the next confirmation corrects what was counted twice.
+    pub(super) fn add(&mut self, names: u32) {
+        self.channels += i64::from(names);
+        self.both += i64::from(names);
+    }
+
+    /// How many confirmations UNSUBSCRIBE without names brings: one per subscription of the kind, at least one.
+    pub(super) fn of(&self, topic: Topic) -> u32 {
+        let count = match topic {
+            Topic::Channel => self.channels,
+            Topic::Pattern => self.both - self.channels,
+            Topic::Shard => self.shards,
+        };
+        u32::try_from(count.max(1)).unwrap_or(u32::MAX)
+    }
+}
+
+/// The kind of a Pub/Sub frame by its first word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PubSub {
+    /// Something published; nobody asked for it.
+    Message,
+    /// Confirms a subscription or its end.
+    Confirmation { topic: Topic, subscribed: bool },
+}
+
+impl PubSub {
+    pub(super) fn read(word: &[u8]) -> Option<Self> {
+        let confirmation = |topic, subscribed| Some(Self::Confirmation { topic, subscribed });
+        match word {
+            b"message" | b"pmessage" | b"smessage" => Some(Self::Message),
+            b"subscribe" => confirmation(Topic::Channel, true),
+            b"psubscribe" => confirmation(Topic::Pattern, true),
+            b"ssubscribe" => confirmation(Topic::Shard, true),
+            b"unsubscribe" => confirmation(Topic::Channel, false),
+            b"punsubscribe" => confirmation(Topic::Pattern, false),
+            b"sunsubscribe" => confirmation(Topic::Shard, false),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unsubscribing_from_all_is_confirmed_once_per_subscription_of_the_kind() {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.confirmed(Topic::Channel, 1);
+        subscriptions.confirmed(Topic::Pattern, 2);
+        subscriptions.confirmed(Topic::Channel, 3);
+        subscriptions.confirmed(Topic::Shard, 1);
+        assert_eq!(subscriptions.of(Topic::Channel), 2);
+        assert_eq!(subscriptions.of(Topic::Pattern), 1);
+        assert_eq!(subscriptions.of(Topic::Shard), 1);
+        subscriptions.confirmed(Topic::Channel, 2);
+        subscriptions.confirmed(Topic::Channel, 1);
+        assert_eq!(subscriptions.of(Topic::Channel), 1, "none left is still one confirmation");
+        assert!(subscriptions.any());
+    }
+}

@@ -1,0 +1,316 @@
+//! The lane: the commands that one server connection is given, what of them is in flight, and their bytes.
+
+use std::collections::VecDeque;
+
+use crate::command::{Command, Kind};
+use crate::resp::{RequestError, RequestScanner};
+use crate::{Policy, Time};
+
+/// Bytes of unanswered commands that may be in flight: a busy server reads all of them within its first hook, and a
+/// script cannot end inside a hook, so they are rejected together or accepted together.
+pub(super) const WINDOW_BYTES: usize = 32 * 1024;
+/// Without strict order the window only bounds memory.
+const RELAXED_WINDOW_BYTES: usize = 1024 * 1024;
+/// A TLS record holds no more (RFC 8446, section 5.1).
+const RECORD_BYTES: usize = 16 * 1024;
+/// A scout must fit into one read of the server.
+pub(super) const SCOUT_BYTES_MAX: usize = 16 * 1024;
+/// The largest command that is taken: the servers' default `proto-max-bulk-len` and room for the other words.
+pub(super) const COMMAND_BYTES_MAX: u64 = (512 << 20) + (1 << 20);
+/// An idle connection keeps no more than this.
+const IDLE_BYTES_MAX: usize = 512;
+const IDLE_ENTRIES_MAX: usize = 8;
+
+/// One complete command of the client.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) command: Command,
+    /// Length in the store.
+    pub(super) bytes: usize,
+    pub(super) came: Time,
+    pub(super) sent: Time,
+    /// When its budget began: its first BUSY, or when it first waited for a busy server.
+    pub(super) busy_since: Option<Time>,
+    /// The server itself rejected it, so it is known to be rejected while busy.
+    pub(super) rejected: bool,
+    /// Relaxed order only: its reply came before that of a rejected command in front of it.
+    pub(super) early_reply: Option<Box<[u8]>>,
+}
+
+/// Commands in order: `kept` of them are answered and only kept to be sent again, those up to `answered` are
+/// answered in this pass, those up to `sent` are in flight, the rest waits.
+///
+/// All offsets count from `head`, the first byte still needed.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    window: usize,
+    pub(super) entries: VecDeque<Entry>,
+    pub(super) kept: usize,
+    pub(super) answered: usize,
+    pub(super) sent: usize,
+    bytes: Vec<u8>,
+    head: usize,
+    scanner: RequestScanner,
+    /// End of the last complete command.
+    parsed: usize,
+    kept_bytes: usize,
+    answered_bytes: usize,
+    sent_bytes: usize,
+    written: usize,
+}
+
+impl Lane {
+    pub(super) fn new(policy: &Policy) -> Self {
+        let window = match (policy.strict, policy.one_record) {
+            (false, _) => RELAXED_WINDOW_BYTES,
+            (true, true) => RECORD_BYTES,
+            (true, false) => WINDOW_BYTES,
+        };
+        Self { window, ..Self::default() }
+    }
+
+    /// Takes bytes of the client and finds the commands in them.
+    pub(super) fn push(&mut self, bytes: &[u8], now: Time) -> Result<(), RequestError> {
+        self.make_room(bytes.len());
+        self.bytes.extend_from_slice(bytes);
+        while let Some(length) = self.scanner.scan(&self.bytes[self.head + self.parsed..])? {
+            self.take(length, now);
+        }
+        Ok(())
+    }
+
+    /// Takes bytes that are no commands any more.
+    pub(super) fn push_raw(&mut self, bytes: &[u8]) {
+        self.make_room(bytes.len());
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    fn take(&mut self, length: usize, now: Time) {
+        let from = self.head + self.parsed;
+        let command = Command::read(&self.bytes[from..from + length]);
+        let length =
+            if let Kind::Reply(_) = command.kind { self.ask_for_replies(from, length) } else { length };
+        self.parsed += length;
+        self.entries.push_back(Entry {
+            command,
+            bytes: length,
+            came: now,
+            sent: now,
+            busy_since: None,
+            rejected: false,
+            early_reply: None,
+        });
+    }
+
+    /// Whatever the client asks of CLIENT REPLY, the server must keep answering: rejected commands would vanish
+    /// unseen. The same command with ON meets the same checks (authentication, permissions, transaction).
+    fn ask_for_replies(&mut self, from: usize, length: usize) -> usize {
+        const ON: &[u8] = b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$2\r\nON\r\n";
+        self.bytes.splice(from..from + length, ON.iter().copied());
+        ON.len()
+    }
+
+    fn make_room(&mut self, wanted: usize) {
+        if self.head > 0 && self.bytes.len() + wanted > self.bytes.capacity() {
+            self.bytes.drain(..self.head);
+            self.head = 0;
+        }
+    }
+
+    /// Whether a command is too large to be taken.
+    pub(super) fn too_large(&self) -> bool {
+        self.scanner.announced() > COMMAND_BYTES_MAX || self.unparsed() as u64 > COMMAND_BYTES_MAX
+    }
+
+    /// Bytes that belong to no complete command.
+    pub(super) fn unparsed(&self) -> usize {
+        self.bytes.len() - self.head - self.parsed
+    }
+
+    /// Whether more bytes of the client may be taken: the window is not full, or all there is is the beginning of
+    /// one large command.
+    pub(super) fn has_room(&self) -> bool {
+        let held = self.bytes.len() - self.head - self.kept_bytes;
+        held < self.window || self.parsed == self.kept_bytes
+    }
+
+    pub(super) const fn in_flight(&self) -> usize {
+        self.sent - self.answered
+    }
+
+    pub(super) const fn kept_bytes(&self) -> usize {
+        self.kept_bytes
+    }
+
+    /// Whether a command of this length fits into the window; a larger one goes alone.
+    pub(super) const fn fits_window(&self, bytes: usize) -> bool {
+        self.in_flight() == 0 || self.sent_bytes - self.answered_bytes + bytes <= self.window
+    }
+
+    /// The next command goes to the server.
+    pub(super) fn send_next(&mut self, now: Time) {
+        let entry = &mut self.entries[self.sent];
+        entry.sent = now;
+        self.sent += 1;
+        self.sent_bytes += entry.bytes;
+    }
+
+    /// Relaxed order: the next command has been executed already. Only when all before it is written.
+    pub(super) fn skip_next(&mut self) {
+        self.sent_bytes += self.entries[self.sent].bytes;
+        self.written = self.sent_bytes;
+        self.sent += 1;
+        self.skip_answered();
+    }
+
+    /// All bytes there are go to the server as they are.
+    pub(super) fn send_raw(&mut self) {
+        self.sent_bytes = self.bytes.len() - self.head;
+    }
+
+    /// What is to be written to the server.
+    pub(super) fn outgoing(&self) -> &[u8] {
+        &self.bytes[self.head + self.written..self.head + self.sent_bytes]
+    }
+
+    /// So many bytes of [`Self::outgoing`] were written.
+    pub(super) const fn wrote(&mut self, bytes: usize) {
+        self.written += bytes;
+    }
+
+    /// Forgets the first command behind the kept ones, which is answered.
+    pub(super) fn remove_first(&mut self) -> Entry {
+        let from = self.head + self.kept_bytes;
+        let entry = self
+            .entries
+            .remove(self.kept)
+            .expect("only called while a command is answered behind the kept ones");
+        self.bytes.drain(from..from + entry.bytes);
+        self.parsed -= entry.bytes;
+        self.answered -= 1;
+        self.answered_bytes -= entry.bytes;
+        self.sent -= 1;
+        self.sent_bytes -= entry.bytes;
+        self.written -= entry.bytes;
+        entry
+    }
+
+    /// Forgets the first command that was not sent.
+    pub(super) fn remove_unsent(&mut self) {
+        let Some(entry) = self.entries.remove(self.sent) else { return };
+        let from = self.head + self.sent_bytes;
+        self.bytes.drain(from..from + entry.bytes);
+        self.parsed -= entry.bytes;
+    }
+
+    /// From now on there are no commands, just bytes.
+    pub(super) fn make_raw(&mut self) {
+        self.entries.clear();
+        self.parsed = 0;
+        self.scanner = RequestScanner::default();
+    }
+
+    /// Whether there are raw bytes that were not handed out for writing.
+    pub(super) fn has_unsent_raw(&self) -> bool {
+        self.bytes.len() - self.head > self.sent_bytes
+    }
+
+    /// Forgets raw bytes that were written.
+    pub(super) fn drop_raw(&mut self) {
+        self.head += self.written;
+        self.written = 0;
+        self.sent_bytes = 0;
+        self.parsed = 0;
+        self.shrink_if_empty();
+    }
+
+    /// Whether the command that is to be answered next has left completely.
+    pub(super) fn answered_is_written(&self) -> bool {
+        self.entries.get(self.answered).is_some_and(|entry| self.answered_bytes + entry.bytes <= self.written)
+    }
+
+    /// The command at `answered` was answered.
+    pub(super) fn answer(&mut self) {
+        self.answered_bytes += self.entries[self.answered].bytes;
+        self.answered += 1;
+        self.skip_answered();
+    }
+
+    fn skip_answered(&mut self) {
+        while self.answered < self.sent && self.entries[self.answered].early_reply.is_some() {
+            self.answered_bytes += self.entries[self.answered].bytes;
+            self.answered += 1;
+        }
+    }
+
+    /// Keeps the first command that is not kept yet, so that it can be sent again.
+    pub(super) fn keep(&mut self) {
+        self.kept_bytes += self.entries[self.kept].bytes;
+        self.kept += 1;
+    }
+
+    /// Forgets all kept commands.
+    pub(super) fn drop_kept(&mut self) {
+        while self.kept > 0 {
+            self.kept -= 1;
+            self.pop();
+        }
+        self.kept_bytes = 0;
+    }
+
+    /// Forgets the first command.
+    pub(super) fn pop(&mut self) -> Option<Entry> {
+        let entry = self.entries.pop_front()?;
+        self.head += entry.bytes;
+        self.parsed -= entry.bytes;
+        if self.answered > 0 {
+            self.answered -= 1;
+            self.answered_bytes -= entry.bytes;
+        }
+        if self.sent > 0 {
+            self.sent -= 1;
+            self.sent_bytes -= entry.bytes;
+            self.written = self.written.saturating_sub(entry.bytes);
+        }
+        self.shrink_if_empty();
+        Some(entry)
+    }
+
+    /// Everything from the first command on is to be sent again. Only when nothing is in flight.
+    pub(super) const fn rewind(&mut self) {
+        self.sent = 0;
+        self.answered = 0;
+        self.sent_bytes = 0;
+        self.answered_bytes = 0;
+        self.written = 0;
+    }
+
+    /// Only the command behind the kept ones is to be sent again, as a probe.
+    pub(super) const fn rewind_to_kept(&mut self) {
+        self.sent = self.kept;
+        self.answered = self.kept;
+        self.sent_bytes = self.kept_bytes;
+        self.answered_bytes = self.kept_bytes;
+        self.written = self.kept_bytes;
+    }
+
+    /// Forgets what has not been sent, also the beginning of a command.
+    pub(super) fn drop_unsent(&mut self) {
+        self.entries.truncate(self.sent);
+        self.bytes.truncate(self.head + self.sent_bytes);
+        self.parsed = self.sent_bytes;
+        self.scanner = RequestScanner::default();
+    }
+
+    fn shrink_if_empty(&mut self) {
+        if self.head < self.bytes.len() {
+            return;
+        }
+        self.bytes.clear();
+        self.head = 0;
+        self.bytes.shrink_to(IDLE_BYTES_MAX);
+        if self.entries.is_empty() && self.entries.capacity() > IDLE_ENTRIES_MAX {
+            self.entries.shrink_to(IDLE_ENTRIES_MAX);
+        }
+    }
+}

@@ -1,0 +1,566 @@
+//! A session: one client connection and the server connection it owns.
+//!
+//! # The contract with the shell
+//!
+//! 1. Bytes of the client go to [`Session::client_bytes`] while [`Session::wants_read`], bytes of the server to
+//!    [`Session::server_bytes`]. Both fill an [`Out`]: what goes to the client, and what the gate must know.
+//! 2. After that, and whenever the gate lets this connection go, [`Session::want`] tells what the session would send.
+//!    The shell asks the gate if need be, answers with [`Session::send`], writes [`Session::outgoing`] as far as the
+//!    socket takes it, and says so with [`Session::wrote`].
+//! 3. While it waits at the gate, [`Session::deadline`] tells when to call [`Session::expire`].
+//!
+//! Requests are kept as they were read until they are answered. Replies pass through, and only the head of an error
+//! is ever looked at as a whole.
+
+mod client;
+mod lane;
+mod out;
+mod replies;
+
+use crate::command::{Identity, Kind};
+use crate::gate::Ask;
+use crate::resp::{ReplyError, ReplyScanner, RequestError};
+use crate::{Cause, Event, Policy, Time};
+use client::ClientSide;
+use lane::{Lane, SCOUT_BYTES_MAX};
+pub use out::{Out, Piece};
+use replies::{Elements, Plan};
+
+/// What ends a session; the text goes to the client as an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The server sent bytes that are no RESP.
+    Reply(ReplyError),
+    /// The server sent a reply that no command asked for, or answered a command that it has not got yet.
+    UnexpectedReply,
+    /// The client sent a command beyond 513 MiB.
+    CommandTooLarge,
+}
+
+impl std::fmt::Display for SessionError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Reply(error) => write!(f, "the server's reply cannot be read: {error}"),
+            Self::UnexpectedReply => f.write_str("the server sent a reply that no command asked for"),
+            Self::CommandTooLarge => f.write_str("a command larger than 513 MiB"),
+        }
+    }
+}
+
+impl std::error::Error for SessionError {}
+
+/// What a session would do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// Nothing, until bytes come.
+    Nothing,
+    /// Send, whatever the gate says.
+    Pass,
+    /// Send if a lease runs; with nothing in flight ([`Session::is_idle`]) the gate may be asked.
+    Gate(Ask),
+}
+
+/// [`Want`] before anybody asks what the gate is to know of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Nothing,
+    Pass,
+    Gate,
+}
+
+/// How much a session may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// All that the window allows.
+    Free,
+    /// One command, or one small transaction.
+    One,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Session {
+    policy: Policy,
+    lane: Lane,
+    client: ClientSide,
+    replies: ReplyScanner,
+    plan: Plan,
+    /// The head of a reply that is kept back until it is known what it is.
+    head: Vec<u8>,
+    /// What the server said when it rejected the command that is held.
+    rejection: Option<Box<[u8]>>,
+    flags: Flags,
+    /// REPLCONF ACK commands sent, which are answered only when refused.
+    unanswered: u32,
+    /// Elements of EXEC's reply that are still to come as frames of their own, and SKIP was among them.
+    elements: Option<Elements>,
+    scripts_in_flight: u32,
+    /// A command that is never answered was sent.
+    silent_in_flight: bool,
+    ping: Ping,
+    /// What the first rejected command was told, if it is a script.
+    doubt: Option<(Cause, Time)>,
+    early_bytes: usize,
+}
+
+/// PING, on the client's own connection, tells whether the server is busy where the rejected command itself must not:
+/// a script that answers with the server's own text would run again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ping {
+    None,
+    /// To be sent. The doubt: what the rejection said, and when the script was sent; `None`: it was the server's.
+    Due {
+        doubt: Option<(Cause, Time)>,
+    },
+    /// Sent, so many bytes of it written.
+    Sent {
+        doubt: Option<(Cause, Time)>,
+        written: usize,
+        at: Time,
+    },
+}
+
+const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+
+/// Where a session stands apart from its commands.
+#[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each set and cleared on its own")]
+struct Flags {
+    /// A command in flight was rejected; nothing is sent until all in flight are answered.
+    draining: bool,
+    /// The first command was rejected and waits to be sent again.
+    held: bool,
+    /// EXEC was refused; it is sent alone to learn when the server is open, then the transaction as a whole.
+    probing: bool,
+    /// The budget is over: what comes back goes to the client.
+    final_try: bool,
+    /// Commands that came before the client can know that SELECT, AUTH or HELLO failed are not executed.
+    poisoned: bool,
+    /// Bytes pass both ways unread.
+    tunnel: bool,
+    /// The client's bytes are no commands any more; they go raw once all before them is answered.
+    broken: bool,
+    /// The client sends no more.
+    gone: bool,
+    /// The server refused the connection as such; it closes.
+    refused: bool,
+    /// `head` is long enough to tell what it is.
+    head_planned: bool,
+}
+
+impl Session {
+    /// A session of a client that has just connected.
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            lane: Lane::new(&policy),
+            client: ClientSide::default(),
+            replies: ReplyScanner::default(),
+            plan: Plan::Deliver,
+            head: Vec::new(),
+            rejection: None,
+            flags: Flags::default(),
+            unanswered: 0,
+            elements: None,
+            scripts_in_flight: 0,
+            silent_in_flight: false,
+            ping: Ping::None,
+            doubt: None,
+            early_bytes: 0,
+        }
+    }
+
+    /// Whether more bytes of the client may be read: memory is bounded by the window and one read, except that a
+    /// single large command is taken whole.
+    pub fn wants_read(&self) -> bool {
+        if self.flags.gone {
+            false
+        } else if self.flags.tunnel || self.flags.broken {
+            self.lane.unparsed() < lane::WINDOW_BYTES
+        } else {
+            self.lane.has_room()
+        }
+    }
+
+    /// Takes bytes of the client.
+    ///
+    /// # Errors
+    /// When the client must be refused. Bytes that are no RESP are no such error: the server itself answers those.
+    pub fn client_bytes(
+        &mut self,
+        bytes: &[u8],
+        now: Time,
+        out: &mut Out,
+    ) -> Result<Option<RequestError>, SessionError> {
+        if self.flags.tunnel || self.flags.broken {
+            self.lane.push_raw(bytes);
+            return Ok(None);
+        }
+        let pushed = self.lane.push(bytes, now);
+        if self.flags.poisoned {
+            self.reject_unsent(out);
+        }
+        if self.lane.too_large() {
+            return Err(SessionError::CommandTooLarge);
+        }
+        self.flags.broken = pushed.is_err();
+        Ok(pushed.err())
+    }
+
+    /// The client closed its side: what waits at the gate is dropped, what is in flight may still be answered.
+    pub const fn client_gone(&mut self) {
+        self.flags.gone = true;
+    }
+
+    /// Drops all that has not been sent.
+    pub fn abandon(&mut self) {
+        if matches!(self.ping, Ping::Due { .. }) {
+            self.ping = Ping::None;
+        }
+        if self.flags.draining || self.flags.held {
+            self.flags = Flags { gone: self.flags.gone, tunnel: self.flags.tunnel, ..Flags::default() };
+        }
+        self.lane.drop_unsent();
+    }
+
+    /// Whether nothing is in flight.
+    pub const fn is_idle(&self) -> bool {
+        self.lane.in_flight() == 0 && !matches!(self.ping, Ping::Sent { .. })
+    }
+
+    /// Whether a command was rejected and waits to be sent again.
+    pub const fn is_held(&self) -> bool {
+        self.flags.draining || self.flags.held
+    }
+
+    /// Whether the client is owed nothing: all its complete commands are answered.
+    pub fn is_quiet(&self) -> bool {
+        self.lane.entries.len() == self.lane.kept && !(self.flags.broken && self.lane.unparsed() > 0)
+    }
+
+    /// Whether the client has sent what the server has not been given yet.
+    pub fn has_unsent(&self) -> bool {
+        let raw = (self.flags.tunnel || self.flags.broken) && self.lane.has_unsent_raw();
+        raw || self.lane.entries.len() > self.lane.sent
+    }
+
+    /// Whether bytes pass unread in both directions.
+    pub const fn is_tunnel(&self) -> bool {
+        self.flags.tunnel
+    }
+
+    /// Whether the server refused the connection as such; it is to be closed once the reply is delivered.
+    pub const fn is_refused(&self) -> bool {
+        self.flags.refused
+    }
+
+    /// Whether the command that is held may have been executed: it is a script, and scripts can answer with the
+    /// server's own text. Tells what the rejection said and when the script was sent. The shell settles it with
+    /// [`Session::confirm_rejection`] or [`Session::deny_rejection`] if the gate knows; else the session sends a PING.
+    pub const fn doubt(&self) -> Option<(Cause, Time)> {
+        match self.ping {
+            Ping::Due { doubt } => doubt,
+            _ => None,
+        }
+    }
+
+    /// The server is known to be busy, so what is held was rejected by the server itself.
+    pub const fn confirm_rejection(&mut self) {
+        if let Ping::Due { doubt } = &mut self.ping {
+            *doubt = None;
+        }
+    }
+
+    /// The server cannot have been busy, or was not when asked: what looked like a rejection was the script's own
+    /// reply, and the client gets it.
+    pub fn deny_rejection(&mut self, now: Time, out: &mut Out) {
+        self.ping = Ping::None;
+        if !self.lane.entries.is_empty() {
+            self.hand_over_rejection(now, out);
+        }
+    }
+
+    /// Scripts that were sent and are not answered.
+    pub const fn scripts_in_flight(&self) -> u32 {
+        self.scripts_in_flight
+    }
+
+    /// What the session would send next.
+    pub fn want(&self) -> Want {
+        match self.next() {
+            Next::Nothing => Want::Nothing,
+            Next::Pass => Want::Pass,
+            Next::Gate => Want::Gate(self.ask()),
+        }
+    }
+
+    fn next(&self) -> Next {
+        if self.flags.tunnel {
+            return if self.lane.has_unsent_raw() { Next::Pass } else { Next::Nothing };
+        }
+        if self.flags.draining {
+            return Next::Nothing;
+        }
+        match self.ping {
+            Ping::None => {}
+            Ping::Due { doubt: Some(_) } => return Next::Pass,
+            Ping::Due { doubt: None } => return Next::Gate,
+            Ping::Sent { .. } => return Next::Nothing,
+        }
+        let Some(next) = self.lane.entries.get(self.lane.sent) else {
+            let raw = self.flags.broken && self.lane.in_flight() == 0;
+            return if raw { Next::Pass } else { Next::Nothing };
+        };
+        if next.early_reply.is_some() {
+            return if self.lane.outgoing().is_empty() { Next::Pass } else { Next::Nothing };
+        }
+        let alone = self.lane.in_flight() == 0;
+        if !alone && self.policy.one_record && self.policy.strict && self.lane.outgoing().is_empty() {
+            return Next::Nothing;
+        }
+        if !alone && (self.fenced(next.command.kind) || !self.lane.fits_window(next.bytes)) {
+            return Next::Nothing;
+        }
+        if self.flags.probing && self.lane.sent > self.lane.kept {
+            return Next::Nothing;
+        }
+        let passes = alone && next.command.kind.passes_gate() && !self.flags.held;
+        if self.flags.final_try && !alone {
+            return Next::Nothing;
+        }
+        if passes || self.flags.final_try || !self.policy.holds_any() {
+            return Next::Pass;
+        }
+        Next::Gate
+    }
+
+    /// What the gate is to know of the next command.
+    pub fn ask(&self) -> Ask {
+        let commands = u32::try_from(self.lane.entries.len() - self.lane.kept).unwrap_or(u32::MAX);
+        let Some(next) = self.lane.entries.get(self.lane.sent) else {
+            return Ask { commands, ..Ask::default() };
+        };
+        let written = self.lane.outgoing().is_empty();
+        let small = next.bytes <= SCOUT_BYTES_MAX;
+        let pings = self.ping != Ping::None;
+        let speaks = next.command.scout || self.flags.probing || self.transaction_ahead().is_some();
+        Ask { scout: pings || (written && small && speaks), read: pings || next.command.read, commands }
+    }
+
+    /// Whether a command of this kind must wait until what is in flight is answered.
+    fn fenced(&self, next: Kind) -> bool {
+        let last = self.lane.entries[self.lane.sent - 1].command;
+        // Behind an EXEC that will be refused, a command could be executed while the transaction is not.
+        let refused = last.kind == Kind::Exec && self.client.transaction.as_ref().is_some_and(|t| t.busy);
+        refused || last.kind.is_barrier() || last.blocking || next.is_barrier() || next == Kind::Multi
+    }
+
+    /// The number of commands of a small transaction that is next and complete: it is executed as a whole or not at
+    /// all, so it may go as one.
+    fn transaction_ahead(&self) -> Option<usize> {
+        let ahead = self.lane.entries.range(self.lane.sent..);
+        let mut bytes = 0;
+        for (at, entry) in ahead.enumerate() {
+            bytes += entry.bytes;
+            let fits = bytes <= SCOUT_BYTES_MAX && !entry.command.kind.is_barrier();
+            if !fits || (at == 0) != (entry.command.kind == Kind::Multi) {
+                return None;
+            }
+            if entry.command.kind == Kind::Exec {
+                return Some(at + 1);
+            }
+        }
+        None
+    }
+
+    /// Sends what [`Session::want`] told, as far as the pass allows.
+    pub fn send(&mut self, pass: Pass, now: Time) {
+        if let Ping::Due { doubt } = self.ping {
+            self.ping = Ping::Sent { doubt, written: 0, at: now };
+            return;
+        }
+        let free = pass == Pass::Free || !self.policy.holds_any();
+        let unit = if free { usize::MAX } else { self.transaction_ahead().unwrap_or(1) };
+        let mut sent = 0;
+        while sent < unit {
+            match self.next() {
+                Next::Nothing => break,
+                Next::Pass if sent > 0 && self.is_raw() => break,
+                Next::Pass | Next::Gate => self.send_one(now),
+            }
+            sent += 1;
+        }
+    }
+
+    fn is_raw(&self) -> bool {
+        self.flags.tunnel || self.lane.entries.len() == self.lane.sent
+    }
+
+    fn send_one(&mut self, now: Time) {
+        if self.is_raw() {
+            self.flags.tunnel = true;
+            self.lane.send_raw();
+            return;
+        }
+        let entry = &self.lane.entries[self.lane.sent];
+        if entry.early_reply.is_some() {
+            self.lane.skip_next();
+            return;
+        }
+        let kind = entry.command.kind;
+        self.scripts_in_flight += u32::from(self.runs_script(kind));
+        self.silent_in_flight |= matches!(kind, Kind::Empty | Kind::Unanswered | Kind::Monitor);
+        self.lane.send_next(now);
+    }
+
+    fn runs_script(&self, kind: Kind) -> bool {
+        let transaction = self.client.transaction.as_ref();
+        match kind {
+            Kind::Script => transaction.is_none(),
+            Kind::Exec => transaction.is_some_and(|transaction| transaction.has_script),
+            _ => false,
+        }
+    }
+
+    /// What is to be written to the server.
+    pub fn outgoing(&self) -> &[u8] {
+        match self.ping {
+            Ping::Sent { written, .. } => &PING[written..],
+            _ => self.lane.outgoing(),
+        }
+    }
+
+    /// So many bytes of [`Session::outgoing`] were written.
+    pub fn wrote(&mut self, bytes: usize, out: &mut Out) {
+        if let Ping::Sent { written, .. } = &mut self.ping {
+            *written += bytes;
+            return;
+        }
+        self.lane.wrote(bytes);
+        if std::mem::take(&mut self.silent_in_flight) {
+            self.answer_silent(out);
+        }
+        if self.flags.tunnel && self.lane.outgoing().is_empty() {
+            self.lane.drop_raw();
+        }
+    }
+
+    /// The session waits at the gate from now on, unless it did already.
+    pub fn wait_began(&mut self, now: Time) {
+        if let Some(first) = self.lane.entries.get_mut(self.lane.kept) {
+            first.busy_since.get_or_insert(now);
+        }
+    }
+
+    /// When the budget of the first waiting command is over.
+    pub fn deadline(&self) -> Option<Time> {
+        if !self.is_idle() {
+            return None;
+        }
+        let first = self.lane.entries.get(self.lane.kept)?;
+        first.busy_since.map(|since| since + self.policy.max_wait)
+    }
+
+    /// Gives up the commands whose budget is over. `episode`: since when the server is busy, if it is.
+    pub fn expire(&mut self, episode: Option<Time>, now: Time, out: &mut Out) {
+        while self.is_idle() {
+            let Some(first) = self.lane.entries.get_mut(self.lane.kept) else { return };
+            let Some(since) = first.busy_since else { return };
+            // A command that was never rejected counts from the episode's beginning, and a stall costs no budget.
+            let since = match episode {
+                _ if first.rejected => since,
+                Some(episode) => since.max(episode),
+                None => now,
+            };
+            first.busy_since = Some(since);
+            if now < since + self.policy.max_wait {
+                return;
+            }
+            if !first.rejected || self.rejection.is_none() {
+                // It has no BUSY of its own yet: it is sent once more, and the answer is the client's.
+                self.flags.final_try = true;
+                return;
+            }
+            self.give_up(now, out);
+        }
+    }
+
+    fn give_up(&mut self, now: Time, out: &mut Out) {
+        out.given_up += 1;
+        self.ping = Ping::None;
+        self.hand_over_rejection(now, out);
+    }
+
+    /// The rejection of the first command goes to the client.
+    fn hand_over_rejection(&mut self, now: Time, out: &mut Out) {
+        let text = self.rejection.clone().unwrap_or_default();
+        let kind = self.lane.entries[self.lane.kept].command.kind;
+        let skip = self.client.skip;
+        self.say_reply(&text, out);
+        self.client.skip = skip;
+        // Answered without having been sent: move all marks behind it.
+        self.lane.rewind_to_kept();
+        self.send_one(now);
+        self.lane.wrote(self.lane.outgoing().len());
+        self.complete(true, false, out);
+        self.poison_behind(kind, out);
+    }
+
+    /// Behind a SELECT, AUTH or HELLO that failed, commands would run in the wrong place.
+    fn poison_behind(&mut self, kind: Kind, out: &mut Out) {
+        if matches!(kind, Kind::Identity(Identity::Select | Identity::Auth | Identity::Hello)) {
+            self.flags.poisoned = true;
+            self.reject_unsent(out);
+        }
+    }
+
+    /// Whether commands are answered with BUSY because SELECT, AUTH or HELLO was given up in front of them.
+    pub const fn is_poisoned(&self) -> bool {
+        self.flags.poisoned
+    }
+
+    /// Nothing more was to be read: what comes from now on was sent in the knowledge of the failure, unless it is the
+    /// end of a command that had begun before.
+    pub fn unpoison(&mut self) {
+        self.flags.poisoned = self.lane.unparsed() > 0;
+    }
+
+    fn reject_unsent(&mut self, out: &mut Out) {
+        let text = self.rejection.clone().unwrap_or_default();
+        while self.lane.entries.len() > self.lane.sent {
+            let silent = self.lane.entries[self.lane.sent].command.kind == Kind::Empty;
+            if !silent {
+                self.say_reply(&text, out);
+                out.given_up += 1;
+            }
+            self.lane.remove_unsent();
+        }
+    }
+
+    /// A reply of our own making, unless the client wants none.
+    fn say_reply(&mut self, text: &[u8], out: &mut Out) {
+        if !self.client.muted && !self.client.skip {
+            out.say(text);
+        }
+        self.client.skip = false;
+    }
+
+    /// A command was executed behind a rejected one. Nothing can be sent again without reordering, so the rejected
+    /// ones are given up.
+    fn fill_hole(&mut self, event: Event, out: &mut Out) {
+        out.events.push(event);
+        let text = self.rejection.clone().unwrap_or_default();
+        while self.lane.answered > self.lane.kept {
+            self.say_reply(&text, out);
+            out.given_up += 1;
+            let removed = self.lane.remove_first();
+            if removed.command.kind == Kind::Exec && self.client.transaction.take().is_some() {
+                self.client.watching = false;
+                self.lane.drop_kept();
+            }
+        }
+        self.flags.draining = false;
+        self.flags.held = false;
+    }
+}
