@@ -1,0 +1,298 @@
+//! The tokio shell of unbusy: listens, pairs each client with a server connection of its own, and drives the engine
+//! of `unbusy-core` between them.
+//!
+//! [`Proxy::start`] opens the listeners and serves on threads of its own until a [`Stopper`] ends it.
+
+mod config;
+mod listen;
+mod notices;
+mod pair;
+mod serve;
+mod shared;
+mod stream;
+mod threshold;
+mod tls;
+mod upstream;
+mod worker;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use unbusy_core::Policy;
+
+pub use config::{Address, BusyThreshold, Config, HoldKinds, ListenerTls, Ordering, Upstream, UpstreamTls};
+use listen::Listener;
+use serve::Seat;
+use shared::{Shared, Stage};
+use stream::Stream;
+use upstream::Connector;
+use worker::{Accepted, Order, Worker};
+
+/// Why a proxy could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A listener could not be opened.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address as it was asked for.
+        address: Address,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A listener would be reachable from other machines.
+    #[error(
+        "refusing to listen on {address}: it is reachable from other machines, and the server would take all its \
+         clients for local ones; add --allow-remote if that is wanted"
+    )]
+    Remote {
+        /// The address as it was asked for.
+        address: Address,
+    },
+    /// A certificate or key cannot be used.
+    #[error("cannot use {}: {reason}", path.display())]
+    TlsFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The name to expect in the server's certificate is none.
+    #[error("{name:?} cannot be the name in a certificate: {reason}")]
+    ServerName {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The system refused a thread or an event queue.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// A running proxy.
+///
+/// ```
+/// use unbusy_proxy::{Address, Config, Proxy};
+/// let listen = vec![Address::Tcp { host: "127.0.0.1".into(), port: 0 }];
+/// let proxy = Proxy::start(Config { listen, ..Config::default() })?;
+/// println!("point your client at {}", proxy.addresses()[0]);
+/// proxy.stopper().stop_now();
+/// proxy.join();
+/// # Ok::<(), unbusy_proxy::StartError>(())
+/// ```
+#[derive(Debug)]
+pub struct Proxy {
+    addresses: Vec<Address>,
+    stopper: Stopper,
+    thread: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// Opens the listeners and begins to serve.
+    ///
+    /// # Errors
+    /// When a listener cannot be opened, TLS files cannot be used, or threads cannot be started.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let opened = config.listen.iter().map(|address| listen::open(address, config.allow_remote));
+        let (listeners, addresses) = opened.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        let context = worker::Context {
+            shared: Arc::new(Shared::new(policy(&config), threshold(&config), config.threads.max(1))),
+            connector: Arc::new(Connector::new(&config)?),
+            tls: config.listener_tls.as_ref().map(tls::acceptor).transpose()?,
+        };
+        let workers = (0..config.threads.max(1)).map(|index| worker::start(index, context.clone()));
+        let workers = workers.collect::<io::Result<Vec<_>>>()?;
+        let (orders, stops) = mpsc::unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::Builder::new()
+            .name("unbusy-main".into())
+            .spawn(move || runtime.block_on(lead(config, listeners, context, workers, stops)))?;
+        Ok(Self { addresses, stopper: Stopper { orders }, thread })
+    }
+
+    /// The addresses it listens on, with the real port where 0 was asked for, in the order of the configuration.
+    pub fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// A handle that ends the proxy, for signal handlers and other threads.
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// Waits until the proxy has ended, which a [`Stopper`] brings about.
+    pub fn join(self) {
+        // A panic in there was reported on stderr when it happened.
+        let _ = self.thread.join();
+    }
+}
+
+/// Ends a proxy. Cloneable; the proxy runs on when all are dropped.
+#[derive(Debug, Clone)]
+pub struct Stopper {
+    orders: mpsc::UnboundedSender<Stop>,
+}
+
+#[derive(Debug)]
+enum Stop {
+    Drain(Duration),
+    Now,
+}
+
+impl Stopper {
+    /// Stops accepting, lets what is in flight or held finish within `grace`, then closes. Returns at once.
+    pub fn drain(&self, grace: Duration) {
+        // A proxy that has ended cannot be ended again.
+        let _ = self.orders.send(Stop::Drain(grace));
+    }
+
+    /// Closes everything now. Returns at once.
+    pub fn stop_now(&self) {
+        let _ = self.orders.send(Stop::Now);
+    }
+}
+
+fn policy(config: &Config) -> Policy {
+    Policy {
+        max_wait: config.max_wait,
+        busy: config.hold.busy,
+        loading: config.hold.loading,
+        strict: config.ordering == Ordering::Strict,
+        one_record: config.upstream.tls.is_some(),
+    }
+}
+
+fn threshold(config: &Config) -> Option<Duration> {
+    match config.busy_threshold {
+        BusyThreshold::Auto => Some(threshold::CAUTIOUS),
+        BusyThreshold::Fixed(threshold) => (!threshold.is_zero()).then_some(threshold),
+    }
+}
+
+/// The main thread's work: accepting, the gate's deadlines, the threshold, and the end.
+async fn lead(
+    config: Config,
+    listeners: Vec<Listener>,
+    context: worker::Context,
+    workers: Vec<Worker>,
+    mut stops: mpsc::UnboundedReceiver<Stop>,
+) {
+    let shared = Arc::clone(&context.shared);
+    let mut accepting = tokio::task::JoinSet::new();
+    let orders: Vec<_> = workers.iter().map(|worker| worker.orders.clone()).collect();
+    for listener in listeners {
+        accepting.spawn(accept(listener, config.max_connections, context.clone(), orders.clone()));
+    }
+    let driver = Arc::clone(&shared);
+    tokio::spawn(async move { driver.drive().await });
+    if config.busy_threshold == BusyThreshold::Auto {
+        tokio::spawn(threshold::follow(Arc::clone(&shared), Arc::clone(&context.connector), config.upstream));
+    }
+    let mut grace = None;
+    loop {
+        let stop = tokio::select! {
+            stop = stops.recv() => stop.unwrap_or(Stop::Now),
+            () = expired(grace) => Stop::Now,
+            () = all_ended(&orders) => break,
+        };
+        accepting.shutdown().await;
+        match stop {
+            Stop::Drain(time) => {
+                grace.get_or_insert_with(|| tokio::time::Instant::now() + time);
+                shared.set_stage(Stage::Draining);
+            }
+            Stop::Now => shared.set_stage(Stage::Stopped),
+        }
+        for worker in &orders {
+            // One that has ended has no connections to look after.
+            let _ = worker.send(Order::Look);
+        }
+    }
+    for worker in workers {
+        let _ = worker.thread.join();
+    }
+}
+
+async fn expired(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn all_ended(workers: &[mpsc::UnboundedSender<Order>]) {
+    for worker in workers {
+        worker.closed().await;
+    }
+}
+
+/// Takes connections and hands them to the workers in turn.
+async fn accept(
+    listener: Listener,
+    seats: usize,
+    context: worker::Context,
+    workers: Vec<mpsc::UnboundedSender<Order>>,
+) -> io::Result<()> {
+    let open = Open::new(listener)?;
+    for worker in workers.iter().cycle() {
+        let accepted = match open.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Mostly a lack of descriptors: trying again at once would only burn the processor.
+                tracing::warn!(%error, "a connection cannot be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        match Seat::take(&context.shared, seats) {
+            Some(seat) => {
+                let _ = worker.send(Order::Serve(accepted, seat));
+            }
+            None => turn_away(accepted, seats, context.tls.is_some()),
+        }
+    }
+    Ok(())
+}
+
+fn turn_away(accepted: Accepted, seats: usize, tls: bool) {
+    tracing::warn!(max_connections = seats, "a client was turned away: all connections are taken");
+    let client = match accepted {
+        Accepted::Tcp(stream) if !tls => tokio::net::TcpStream::from_std(stream).map(Stream::Tcp),
+        // Before the handshake there is no way to say anything.
+        Accepted::Tcp(_) => return,
+        Accepted::Unix(stream) => tokio::net::UnixStream::from_std(stream).map(Stream::Unix),
+    };
+    if let Ok(client) = client {
+        tokio::spawn(serve::refuse(client, Vec::new(), "max number of clients reached (--max-connections)"));
+    }
+}
+
+/// A listener in the runtime.
+enum Open {
+    Tcp(tokio::net::TcpListener),
+    Unix(
+        tokio::net::UnixListener,
+        #[expect(dead_code, reason = "removes the socket's file")] listen::SocketFile,
+    ),
+}
+
+impl Open {
+    fn new(listener: Listener) -> io::Result<Self> {
+        Ok(match listener {
+            Listener::Tcp(listener) => Self::Tcp(tokio::net::TcpListener::from_std(listener)?),
+            Listener::Unix(listener, file) => Self::Unix(tokio::net::UnixListener::from_std(listener)?, file),
+        })
+    }
+
+    async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener) => listener.accept().await?.0.into_std().map(Accepted::Tcp),
+            Self::Unix(listener, _) => listener.accept().await?.0.into_std().map(Accepted::Unix),
+        }
+    }
+}

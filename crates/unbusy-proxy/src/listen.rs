@@ -1,0 +1,78 @@
+//! Opening listeners and taking connections from them.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::StartError;
+use crate::config::Address;
+
+/// As many connections may wait to be accepted; the system's own limit may be lower.
+const BACKLOG: i32 = 4096;
+
+/// An open listener, not yet served.
+pub(crate) enum Listener {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener, SocketFile),
+}
+
+/// The file of a unix socket, removed with its listener.
+pub(crate) struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // It may have been removed by somebody else; then there is nothing left behind either.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Opens a listener and tells the address it really has.
+pub(crate) fn open(address: &Address, allow_remote: bool) -> Result<(Listener, Address), StartError> {
+    let failed = |source| StartError::Listen { address: address.clone(), source };
+    match address {
+        Address::Unix(path) => {
+            let listener = open_unix(path).map_err(failed)?;
+            Ok((Listener::Unix(listener, SocketFile(path.clone())), address.clone()))
+        }
+        Address::Tcp { host, port } => {
+            let resolved = (host.as_str(), *port).to_socket_addrs().map_err(failed)?.next();
+            let resolved = resolved.ok_or_else(|| failed(io::Error::other("the name has no address")))?;
+            if !allow_remote && !is_loopback(resolved.ip()) {
+                return Err(StartError::Remote { address: address.clone() });
+            }
+            let listener = open_tcp(resolved).map_err(failed)?;
+            let bound = listener.local_addr().map_err(failed)?;
+            Ok((Listener::Tcp(listener), Address::Tcp { host: bound.ip().to_string(), port: bound.port() }))
+        }
+    }
+}
+
+fn is_loopback(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_loopback(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback()),
+    }
+}
+
+fn open_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// A socket file that nobody listens on is left over from a process that was killed; it is replaced.
+fn open_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
+        std::fs::remove_file(path)?;
+    }
+    let listener = std::os::unix::net::UnixListener::bind(path)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}

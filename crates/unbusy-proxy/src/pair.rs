@@ -1,0 +1,565 @@
+//! A client connection and the server connection it owns, driven as one task.
+//!
+//! Both directions share one read buffer per worker thread. A connection keeps bytes of its own only while a
+//! command is unanswered or a reply cannot be written.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::ReadBuf;
+use tokio::time::Sleep;
+use unbusy_core::gate::{Answer, Outcome, Ticket};
+use unbusy_core::session::{Out, Pass, Piece, SessionError, Want};
+use unbusy_core::{Session, Time};
+
+use crate::notices;
+use crate::shared::{Shared, Stage};
+use crate::stream::Stream;
+
+const READ_BUFFER_BYTES: usize = 64 * 1024;
+/// Replies that a client does not take are kept up to one read; beyond that the server is not read.
+const IDLE_BACKLOG_BYTES: usize = 1024;
+/// How long the answer to a command is awaited whose client has gone: it may be all that the gate hears.
+const ORPHAN_WAIT: Duration = Duration::from_secs(60);
+/// A client may close its side behind its last command and still read the replies. What it sent is executed if it
+/// waits at the gate for no longer than this; then it counts as given up.
+const GONE_WAIT: Duration = Duration::from_millis(50);
+/// While commands are refused behind a failed SELECT, so much is read before the refusals are written.
+const POISONED_BACKLOG_BYTES: usize = 256 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
+}
+
+struct Scratch {
+    buffer: Box<[u8]>,
+    out: Out,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self { buffer: vec![0; READ_BUFFER_BYTES].into_boxed_slice(), out: Out::default() }
+    }
+}
+
+/// Why a pair ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// One of both sides closed, or the proxy ends.
+    Closed,
+    /// A socket failed.
+    Io(io::Error),
+    /// The session cannot go on; the client is told.
+    Session(SessionError),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each set once")]
+pub(crate) struct Pair<'a> {
+    shared: Arc<Shared>,
+    worker: usize,
+    client: &'a mut Stream,
+    server: &'a mut Stream,
+    session: Session,
+    /// Replies that the client has not taken yet.
+    backlog: Vec<u8>,
+    place: Place,
+    timer: Option<Pin<Box<Sleep>>>,
+    scripts_counted: u32,
+    /// The client cannot be written to any more.
+    client_lost: bool,
+    client_closed: bool,
+    /// Since when it waits at the gate.
+    waiting_since: Option<Time>,
+    server_told: bool,
+    /// The server cannot be written to any more; what it said before can still be read.
+    server_deaf: bool,
+    unflushed: bool,
+}
+
+/// Where the connection stands at the gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Away,
+    Waiting(Ticket),
+    /// One command was let through and is not answered.
+    Sent(Ticket),
+}
+
+impl Drop for Pair<'_> {
+    fn drop(&mut self) {
+        if let Place::Waiting(ticket) | Place::Sent(ticket) = self.place {
+            self.shared.leave(ticket, self.shared.now());
+        }
+        self.shared.remove_scripts(self.worker, self.scripts_counted);
+    }
+}
+
+impl Future for Pair<'_> {
+    type Output = End;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        let pair = self.get_mut();
+        SCRATCH.with_borrow_mut(|scratch| match pair.drive(cx, scratch) {
+            Ok(()) => Poll::Pending,
+            Err(end) => Poll::Ready(end),
+        })
+    }
+}
+
+impl<'a> Pair<'a> {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        worker: usize,
+        client: &'a mut Stream,
+        server: &'a mut Stream,
+    ) -> Self {
+        let session = Session::new(shared.policy);
+        Self {
+            shared,
+            worker,
+            client,
+            server,
+            session,
+            backlog: Vec::new(),
+            place: Place::Away,
+            timer: None,
+            scripts_counted: 0,
+            client_lost: false,
+            client_closed: false,
+            waiting_since: None,
+            server_told: false,
+            server_deaf: false,
+            unflushed: false,
+        }
+    }
+
+    /// Replies that the client has not taken yet.
+    pub(crate) fn take_backlog(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.backlog)
+    }
+
+    /// Does all that can be done now. `Ok`: something that will wake the task is awaited.
+    fn drive(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), End> {
+        loop {
+            let now = self.shared.now();
+            let mut progress = self.flush_backlog(cx);
+            progress |= self.read_server(cx, scratch, now)?;
+            progress |= self.read_client(cx, scratch, now)?;
+            progress |= self.send(cx, scratch, now)?;
+            progress |= self.check_budget(cx, scratch, now);
+            if !progress {
+                break;
+            }
+        }
+        self.flush_tls(cx)?;
+        self.finish(cx)
+    }
+
+    /// Ends when there is nothing left to do for a client that has gone, or when the proxy ends.
+    fn finish(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        let stage = self.shared.stage();
+        let answered = self.session.is_quiet() && self.backlog.is_empty() && !self.session.is_tunnel();
+        if stage == Stage::Stopped || (stage == Stage::Draining && answered) {
+            return Err(End::Closed);
+        }
+        if self.session.is_refused() && self.backlog.is_empty() {
+            return Err(End::Closed);
+        }
+        if !self.client_closed {
+            return Ok(());
+        }
+        if answered || (self.client_lost && self.session.is_idle()) {
+            return Err(End::Closed);
+        }
+        // The server learns that the client has gone, as it would without a proxy: a blocked command ends.
+        let all_sent = self.session.outgoing().is_empty() && !self.session.has_unsent();
+        if !self.server_told && all_sent && self.server.poll_shutdown(cx).is_ready() {
+            self.server_told = true;
+            let until = self.shared.now() + ORPHAN_WAIT;
+            self.timer = Some(Box::pin(tokio::time::sleep_until(self.shared.tokio_instant(until))));
+        }
+        let waited = self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
+        if self.server_told && waited { Err(End::Closed) } else { Ok(()) }
+    }
+
+    fn read_client(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Time) -> Result<bool, End> {
+        let poisoned = self.session.is_poisoned();
+        let full = poisoned && self.backlog.len() > POISONED_BACKLOG_BYTES;
+        if self.client_closed || full || !self.session.wants_read() || self.shared.stage() != Stage::Running {
+            return Ok(false);
+        }
+        let mut buffer = ReadBuf::new(&mut scratch.buffer);
+        match self.client.poll_read(cx, &mut buffer) {
+            Poll::Pending => {
+                if poisoned {
+                    self.session.unpoison();
+                }
+                return Ok(false);
+            }
+            Poll::Ready(Err(_)) => {
+                self.lose_client();
+                return Ok(true);
+            }
+            Poll::Ready(Ok(())) => {}
+        }
+        let bytes = buffer.filled();
+        if bytes.is_empty() {
+            self.client_closed = true;
+            self.session.client_gone();
+            return Ok(true);
+        }
+        scratch.out.clear();
+        let malformed = self.session.client_bytes(bytes, now, &mut scratch.out).map_err(End::Session)?;
+        if let Some(error) = malformed {
+            tracing::info!(%error, "a client sent malformed bytes; the server is left to answer them");
+        }
+        self.deliver(cx, &[], &scratch.out);
+        Ok(true)
+    }
+
+    fn read_server(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Time) -> Result<bool, End> {
+        if !self.backlog.is_empty() && !self.client_lost {
+            return Ok(false);
+        }
+        let mut buffer = ReadBuf::new(&mut scratch.buffer);
+        match self.server.poll_read(cx, &mut buffer) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(result) => result?,
+        }
+        let bytes = buffer.filled();
+        if bytes.is_empty() {
+            return Err(End::Closed);
+        }
+        scratch.out.clear();
+        let read = self.session.server_bytes(bytes, now, &mut scratch.out);
+        self.deliver(cx, bytes, &scratch.out);
+        self.report(cx, &scratch.out, now);
+        self.settle_doubt(cx, scratch, now);
+        read.map_err(End::Session)?;
+        Ok(true)
+    }
+
+    /// Tells the gate what the replies mean for it.
+    fn report(&mut self, cx: &Context<'_>, out: &Out, now: Time) {
+        self.count_scripts();
+        out.events.iter().for_each(notices::log);
+        if let Some(sent) = out.proof {
+            self.report_proof(sent, now);
+        }
+        if let Some(rejection) = out.rejection {
+            let ticket = self.take_ticket();
+            let ask = self.session.is_held().then(|| self.session.ask());
+            let ticket = self.shared.rejected(ticket, ask, rejection, out.rejected, now, cx.waker());
+            self.place = ticket.map_or(Place::Away, Place::Waiting);
+        } else if let Place::Sent(ticket) = self.place
+            && self.session.is_idle()
+        {
+            self.place = Place::Away;
+            self.shared.answered(Some(ticket), Outcome::Unclear, now, now);
+        }
+        if out.script_answered {
+            self.shared.script_answered(now);
+        }
+        if out.given_up > 0 {
+            self.shared.gave_up(out.given_up, now);
+        }
+    }
+
+    /// A script that answers BUSY may have run. If the gate cannot tell, the session asks the server.
+    fn settle_doubt(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Time) {
+        let Some(rejection) = self.session.doubt() else { return };
+        match self.shared.was_rejected(rejection.1, now) {
+            None => {}
+            Some(true) => {
+                self.session.confirm_rejection();
+                if self.place == Place::Away {
+                    let ask = Some(self.session.ask());
+                    let ticket = self.shared.rejected(None, ask, rejection, 1, now, cx.waker());
+                    self.place = ticket.map_or(Place::Away, Place::Waiting);
+                }
+            }
+            Some(false) => {
+                scratch.out.clear();
+                self.session.deny_rejection(now, &mut scratch.out);
+                self.deliver(cx, &[], &scratch.out);
+                self.report(cx, &scratch.out, now);
+            }
+        }
+    }
+
+    fn report_proof(&mut self, sent: Time, now: Time) {
+        if let Place::Sent(ticket) = self.place {
+            self.place = Place::Away;
+            self.shared.answered(Some(ticket), Outcome::Proof, sent, now);
+        } else if self.shared.wants_proof(sent) {
+            self.shared.answered(None, Outcome::Proof, sent, now);
+        }
+    }
+
+    fn take_ticket(&mut self) -> Option<Ticket> {
+        match std::mem::replace(&mut self.place, Place::Away) {
+            Place::Away => None,
+            Place::Waiting(ticket) | Place::Sent(ticket) => Some(ticket),
+        }
+    }
+
+    fn count_scripts(&mut self) {
+        let (before, after) = (self.scripts_counted, self.session.scripts_in_flight());
+        if after > before {
+            self.shared.add_scripts(self.worker, after - before);
+        } else if after < before {
+            self.shared.remove_scripts(self.worker, before - after);
+        }
+        self.scripts_counted = after;
+    }
+
+    /// Sends what may be sent, asking the gate where needed.
+    fn send(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Time) -> Result<bool, End> {
+        let mut progress = false;
+        loop {
+            if !self.write_server(cx, scratch, now, &mut progress) {
+                return Ok(progress);
+            }
+            match self.session.want() {
+                Want::Nothing => return Ok(progress),
+                Want::Pass => {
+                    if let Some(ticket) = self.take_ticket() {
+                        self.shared.leave(ticket, now);
+                    }
+                    self.session.send(Pass::One, now);
+                }
+                Want::Gate(_) if self.place == Place::Away && self.shared.is_free(now) => {
+                    self.session.send(Pass::Free, now);
+                }
+                Want::Gate(_) if !self.session.is_idle() => return Ok(progress),
+                Want::Gate(ask) => {
+                    if !self.ask_gate(cx, ask, now) {
+                        return Ok(progress);
+                    }
+                }
+            }
+            self.count_scripts();
+            progress = true;
+        }
+    }
+
+    /// Writes to the server. `false`: the socket is full.
+    fn write_server(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+        now: Time,
+        progress: &mut bool,
+    ) -> bool {
+        while !self.session.outgoing().is_empty() {
+            if self.server_deaf {
+                return false;
+            }
+            let written = match self.server.poll_write(cx, self.session.outgoing()) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(written)) => written,
+                Poll::Ready(Err(_)) => {
+                    // It closed without reading to the end, and may have said why.
+                    self.server_deaf = true;
+                    return false;
+                }
+            };
+            scratch.out.clear();
+            self.session.wrote(written, &mut scratch.out);
+            if scratch.out.rejection.is_some() || !scratch.out.pieces().is_empty() {
+                self.deliver(cx, &[], &scratch.out);
+                self.report(cx, &scratch.out, now);
+            }
+            self.unflushed = true;
+            *progress = true;
+        }
+        true
+    }
+
+    /// Asks the gate, and lets the session send if it may. `false`: it waits.
+    fn ask_gate(&mut self, cx: &mut Context<'_>, mut ask: unbusy_core::gate::Ask, now: Time) -> bool {
+        ask.scout &= self.backlog.is_empty() && !self.client_lost;
+        let ticket = self.take_ticket();
+        match self.shared.ask(ticket, ask, now, cx.waker()) {
+            Answer::Free => {
+                self.waiting_since = None;
+                self.session.send(Pass::Free, now);
+            }
+            Answer::One(ticket) => {
+                let waited = self.waiting_since.take().filter(|_| self.client_closed);
+                if waited.is_some_and(|since| now - since > GONE_WAIT) {
+                    self.place = ticket.map_or(Place::Away, Place::Waiting);
+                    self.leave_gate(now);
+                    return false;
+                }
+                // A client that is not being read may have gone unseen; what it was owed must not be executed now.
+                if !self.client_closed && !self.session.wants_read() && self.client.peer_closed(cx) {
+                    self.place = ticket.map_or(Place::Away, Place::Waiting);
+                    self.client_closed = true;
+                    self.session.client_gone();
+                    self.leave_gate(now);
+                    return false;
+                }
+                self.place = ticket.map_or(Place::Away, Place::Sent);
+                self.session.send(Pass::One, now);
+            }
+            Answer::Wait(ticket) => {
+                self.place = Place::Waiting(ticket);
+                self.waiting_since.get_or_insert(now);
+                if self.client_closed && (self.session.is_held() || self.shared.episode().is_some()) {
+                    self.leave_gate(now);
+                } else if !self.client_closed {
+                    self.session.wait_began(now);
+                    self.arm_timer();
+                }
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The client has gone: what waits is not executed any more.
+    fn leave_gate(&mut self, now: Time) {
+        if let Some(ticket) = self.take_ticket() {
+            self.shared.leave(ticket, now);
+        }
+        self.session.abandon();
+    }
+
+    fn arm_timer(&mut self) {
+        let Some(deadline) = self.session.deadline() else { return };
+        let at = self.shared.tokio_instant(deadline);
+        match &mut self.timer {
+            Some(timer) if timer.deadline() == at => {}
+            Some(timer) => timer.as_mut().reset(at),
+            None => self.timer = Some(Box::pin(tokio::time::sleep_until(at))),
+        }
+    }
+
+    /// Gives up commands that have waited for too long.
+    fn check_budget(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Time) -> bool {
+        if !matches!(self.place, Place::Waiting(_)) || self.client_closed {
+            if !self.client_closed {
+                self.timer = None;
+            }
+            return false;
+        }
+        self.arm_timer();
+        let Some(timer) = &mut self.timer else { return false };
+        if timer.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        scratch.out.clear();
+        self.session.expire(self.shared.episode(), now.max(self.shared.now()), &mut scratch.out);
+        self.deliver(cx, &[], &scratch.out);
+        if scratch.out.given_up > 0 {
+            self.shared.gave_up(scratch.out.given_up, now);
+        }
+        if self.session.is_quiet()
+            && let Some(ticket) = self.take_ticket()
+        {
+            self.shared.leave(ticket, now);
+        }
+        self.timer = None;
+        true
+    }
+
+    /// Writes to the client; what it does not take now goes to the backlog.
+    fn deliver(&mut self, cx: &mut Context<'_>, read: &[u8], out: &Out) {
+        if self.client_lost || out.pieces().is_empty() {
+            return;
+        }
+        let bytes = |piece: &Piece| match piece {
+            Piece::Read(range) => &read[range.clone()],
+            Piece::Own(range) => &out.own()[range.clone()],
+        };
+        let mut written = 0;
+        if self.backlog.is_empty() {
+            written = match out.pieces() {
+                [piece] => self.try_write_client(cx, &[IoSlice::new(bytes(piece))]),
+                pieces => {
+                    let mut slices = [IoSlice::new(&[]); 16];
+                    pieces
+                        .iter()
+                        .zip(&mut slices)
+                        .for_each(|(piece, slice)| *slice = IoSlice::new(bytes(piece)));
+                    self.try_write_client(cx, &slices[..pieces.len().min(16)])
+                }
+            };
+        }
+        for piece in out.pieces() {
+            let bytes = bytes(piece);
+            let done = written.min(bytes.len());
+            written -= done;
+            self.backlog.extend_from_slice(&bytes[done..]);
+        }
+    }
+
+    fn try_write_client(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> usize {
+        let result = match slices {
+            [slice] => self.client.poll_write(cx, slice),
+            slices => self.client.poll_write_vectored(cx, slices),
+        };
+        self.unflushed = true;
+        match result {
+            Poll::Ready(Ok(written)) => written,
+            Poll::Ready(Err(_)) => {
+                self.lose_client();
+                0
+            }
+            Poll::Pending => 0,
+        }
+    }
+
+    fn flush_backlog(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut written = 0;
+        while written < self.backlog.len() && !self.client_lost {
+            match self.client.poll_write(cx, &self.backlog[written..]) {
+                Poll::Ready(Ok(count)) => written += count,
+                Poll::Ready(Err(_)) => self.lose_client(),
+                Poll::Pending => break,
+            }
+            self.unflushed = true;
+        }
+        if self.client_lost {
+            self.backlog.clear();
+        }
+        let progress = written > 0;
+        self.backlog.drain(..written.min(self.backlog.len()));
+        if self.backlog.is_empty() {
+            self.backlog.shrink_to(IDLE_BACKLOG_BYTES);
+        }
+        progress
+    }
+
+    /// The client is gone for good. What is in flight may still be answered, which the gate wants to hear.
+    fn lose_client(&mut self) {
+        self.client_lost = true;
+        self.client_closed = true;
+        self.session.client_gone();
+        if self.session.is_idle() {
+            self.leave_gate(self.shared.now());
+        }
+    }
+
+    fn flush_tls(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        if !self.unflushed {
+            return Ok(());
+        }
+        let client = self.client_lost || self.client.poll_flush(cx)?.is_ready();
+        let server = self.server.poll_flush(cx)?.is_ready();
+        self.unflushed = !(client && server);
+        Ok(())
+    }
+}

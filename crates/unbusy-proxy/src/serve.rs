@@ -1,0 +1,91 @@
+//! The life of one client connection: from its acceptance to its last byte.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::io::ReadBuf;
+
+use crate::pair::{End, Pair};
+use crate::shared::Shared;
+use crate::stream::Stream;
+use crate::upstream::Connector;
+
+/// How long a client that was refused may take to read why.
+const LAST_WORD_WAIT: Duration = Duration::from_secs(1);
+
+/// A place among `--max-connections`.
+pub(crate) struct Seat(Arc<Shared>);
+
+impl Seat {
+    /// Takes a seat, if there is one.
+    pub(crate) fn take(shared: &Arc<Shared>, seats: usize) -> Option<Self> {
+        let seats = u32::try_from(seats).unwrap_or(u32::MAX);
+        let taken =
+            shared.connections.fetch_update(Relaxed, Relaxed, |count| (count < seats).then_some(count + 1));
+        taken.is_ok().then(|| Self(Arc::clone(shared)))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Serves a client until it or its server closes.
+pub(crate) async fn serve(mut client: Stream, shared: Arc<Shared>, worker: usize, connector: Arc<Connector>) {
+    // Boxed, so that connecting leaves no mark on the size of every connection's task.
+    let mut server = match Box::pin(connector.connect()).await {
+        Ok(server) => server,
+        Err(reason) => {
+            let text = format!("cannot reach {}: {reason}", connector.address());
+            tracing::warn!("{text}");
+            return Box::pin(refuse(client, Vec::new(), &text)).await;
+        }
+    };
+    let mut pair = Pair::new(shared, worker, &mut client, &mut server);
+    let end = (&mut pair).await;
+    let backlog = pair.take_backlog();
+    drop(pair);
+    drop(server);
+    match end {
+        End::Closed if backlog.is_empty() => {}
+        End::Closed => Box::pin(say(&mut client, backlog)).await,
+        End::Io(error) => tracing::debug!(%error, "a connection failed"),
+        End::Session(error) => {
+            tracing::warn!(%error, "a connection cannot go on");
+            Box::pin(refuse(client, backlog, &error.to_string())).await;
+        }
+    }
+}
+
+/// Tells a client why it is not served, and closes.
+pub(crate) async fn refuse(mut client: Stream, mut before: Vec<u8>, reason: &str) {
+    let reason = reason.replace(['\r', '\n'], " ");
+    before.extend_from_slice(format!("-ERR unbusy: {reason}\r\n").as_bytes());
+    say(&mut client, before).await;
+}
+
+/// Writes last bytes, then reads until the client closes: closing on unread bytes would reset the connection and take
+/// the last bytes from it.
+async fn say(client: &mut Stream, bytes: Vec<u8>) {
+    let talk = async {
+        let mut written = 0;
+        while written < bytes.len() {
+            written += std::future::poll_fn(|cx| client.poll_write(cx, &bytes[written..])).await?;
+        }
+        std::future::poll_fn(|cx| client.poll_flush(cx)).await?;
+        std::future::poll_fn(|cx| client.poll_shutdown(cx)).await?;
+        let mut scratch = [0; 4096];
+        loop {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            std::future::poll_fn(|cx| client.poll_read(cx, &mut buffer)).await?;
+            if buffer.filled().is_empty() {
+                return std::io::Result::Ok(());
+            }
+        }
+    };
+    // The client may be gone; then there is nobody to tell.
+    let _ = tokio::time::timeout(LAST_WORD_WAIT, talk).await;
+}

@@ -1,0 +1,237 @@
+//! What the connections of a proxy share: the gate of their server, and whether the proxy is to end.
+//!
+//! On the fast path a connection reads two atomics and writes none. The lock is taken when the lease is renewed (some
+//! hundred times a second for all connections together), and while connections wait.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use unbusy_core::gate::{Answer, Ask, Outcome, Ticket};
+use unbusy_core::{Cause, Event, Gate, Policy, Time};
+
+use crate::notices;
+
+/// How far the end of the proxy has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    Running,
+    /// No new connections and commands; what is in flight or held may finish.
+    Draining,
+    /// Everything is closed.
+    Stopped,
+}
+
+pub(crate) struct Shared {
+    pub(crate) policy: Policy,
+    start: Instant,
+    free_until: AtomicU64,
+    proof_wanted_after: AtomicU64,
+    busy: AtomicBool,
+    stage: AtomicU8,
+    pub(crate) connections: AtomicU32,
+    /// Scripts in flight, one counter per worker; each is written by its own worker only.
+    scripts: Vec<ScriptCount>,
+    inner: Mutex<Inner>,
+    driver: Notify,
+}
+
+/// On a cache line of its own, so that workers do not disturb one another.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct ScriptCount(AtomicU32);
+
+struct Inner {
+    gate: Gate,
+    /// Of the connections that wait at the gate.
+    wakers: HashMap<Ticket, Waker>,
+    /// When the driver will look again.
+    deadline: Time,
+    /// Since when the server is busy.
+    episode: Option<Time>,
+}
+
+impl Shared {
+    pub(crate) fn new(policy: Policy, threshold: Option<Duration>, workers: usize) -> Self {
+        Self {
+            policy,
+            // A start in the past keeps every moment above `Time::ZERO`.
+            start: Instant::now().checked_sub(Duration::from_secs(1)).unwrap_or_else(Instant::now),
+            free_until: AtomicU64::new(0),
+            proof_wanted_after: AtomicU64::new(0),
+            busy: AtomicBool::new(false),
+            stage: AtomicU8::new(Stage::Running as u8),
+            connections: AtomicU32::new(0),
+            scripts: (0..workers).map(|_| ScriptCount::default()).collect(),
+            inner: Mutex::new(Inner {
+                gate: Gate::new(threshold),
+                wakers: HashMap::new(),
+                deadline: Time::NEVER,
+                episode: None,
+            }),
+            driver: Notify::new(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        Time::from_nanos(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn instant(&self, time: Time) -> Instant {
+        self.start + Duration::from_nanos(time.as_nanos())
+    }
+
+    /// The tokio instant of an engine time.
+    pub(crate) fn tokio_instant(&self, time: Time) -> tokio::time::Instant {
+        self.instant(time).into()
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        match self.stage.load(Relaxed) {
+            0 => Stage::Running,
+            1 => Stage::Draining,
+            _ => Stage::Stopped,
+        }
+    }
+
+    /// Stages only ever move forward.
+    pub(crate) fn set_stage(&self, stage: Stage) {
+        self.stage.fetch_max(stage as u8, Relaxed);
+    }
+
+    /// Whether a connection may send without asking. Without strict order only BUSY stands in its way.
+    pub(crate) fn is_free(&self, now: Time) -> bool {
+        now.as_nanos() < self.free_until.load(Relaxed) || (!self.policy.strict && !self.busy.load(Relaxed))
+    }
+
+    pub(crate) fn wants_proof(&self, sent: Time) -> bool {
+        sent.as_nanos() >= self.proof_wanted_after.load(Relaxed)
+    }
+
+    pub(crate) fn add_scripts(&self, worker: usize, count: u32) {
+        self.scripts[worker].0.fetch_add(count, Relaxed);
+    }
+
+    pub(crate) fn remove_scripts(&self, worker: usize, count: u32) {
+        self.scripts[worker].0.fetch_sub(count, Relaxed);
+    }
+
+    /// Asks the gate; while the answer is `Wait` the waker is kept.
+    pub(crate) fn ask(&self, ticket: Option<Ticket>, ask: Ask, now: Time, waker: &Waker) -> Answer {
+        self.with(now, |inner| {
+            let answer = inner.gate.ask(ticket, ask, now);
+            if let Answer::Wait(ticket) = answer {
+                inner.wakers.insert(ticket, waker.clone());
+            }
+            answer
+        })
+    }
+
+    pub(crate) fn answered(&self, ticket: Option<Ticket>, outcome: Outcome, sent: Time, now: Time) {
+        self.with(now, |inner| inner.gate.answered(ticket, outcome, sent, now));
+    }
+
+    pub(crate) fn rejected(
+        &self,
+        ticket: Option<Ticket>,
+        ask: Option<Ask>,
+        (cause, sent): (Cause, Time),
+        commands: u64,
+        now: Time,
+        waker: &Waker,
+    ) -> Option<Ticket> {
+        self.with(now, |inner| {
+            let ticket = inner.gate.rejected(ticket, ask, cause, sent, now);
+            inner.gate.also_rejected(commands.saturating_sub(1));
+            let ticket = ticket?;
+            inner.wakers.insert(ticket, waker.clone());
+            Some(ticket)
+        })
+    }
+
+    /// Settles whether a script was rejected by the server, as far as the gate knows.
+    pub(crate) fn was_rejected(&self, sent: Time, now: Time) -> Option<bool> {
+        let guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if guard.gate.busy().is_some() {
+            return Some(true);
+        }
+        guard.gate.cannot_be_busy(sent, now).then_some(false)
+    }
+
+    pub(crate) fn leave(&self, ticket: Ticket, now: Time) {
+        self.with(now, |inner| {
+            inner.wakers.remove(&ticket);
+            inner.gate.leave(ticket, now);
+        });
+    }
+
+    pub(crate) fn gave_up(&self, commands: u64, now: Time) {
+        self.with(now, |inner| inner.gate.gave_up(commands));
+    }
+
+    /// A script was answered, which matters while others wait for the end of one.
+    pub(crate) fn script_answered(&self, now: Time) {
+        if self.busy.load(Relaxed) {
+            self.with(now, |inner| inner.gate.script_answered(now));
+        }
+    }
+
+    pub(crate) fn set_threshold(&self, threshold: Option<Duration>) {
+        self.with(self.now(), |inner| inner.gate.set_threshold(threshold));
+    }
+
+    /// Since when the server is known to be busy.
+    pub(crate) fn episode(&self) -> Option<Time> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).episode
+    }
+
+    /// Lets the gate move on at its deadlines.
+    pub(crate) async fn drive(&self) {
+        loop {
+            let deadline = self.inner.lock().unwrap_or_else(PoisonError::into_inner).deadline;
+            let due = async {
+                if deadline == Time::NEVER {
+                    std::future::pending::<()>().await;
+                }
+                tokio::time::sleep_until(self.tokio_instant(deadline)).await;
+            };
+            tokio::select! {
+                () = due => self.with(self.now(), |inner| inner.deadline = Time::NEVER),
+                () = self.driver.notified() => {}
+            }
+        }
+    }
+
+    fn with<R>(&self, now: Time, change: impl FnOnce(&mut Inner) -> R) -> R {
+        let script_in_flight = self.scripts.iter().any(|count| count.0.load(Relaxed) > 0);
+        let mut guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = &mut *guard;
+        let result = change(inner);
+        let deadline = inner.gate.tick(script_in_flight, now);
+        let woken: Vec<Waker> =
+            inner.gate.woken().filter_map(|ticket| inner.wakers.remove(&ticket)).collect();
+        let events: Vec<Event> = inner.gate.events().collect();
+        if inner.gate.busy().is_none() {
+            inner.episode = None;
+        } else if inner.episode.is_none() {
+            inner.episode = Some(now);
+        }
+        self.free_until.store(inner.gate.free_until().as_nanos(), Relaxed);
+        self.proof_wanted_after.store(inner.gate.proof_wanted_after().as_nanos(), Relaxed);
+        self.busy.store(inner.episode.is_some(), Relaxed);
+        let sooner = deadline < inner.deadline;
+        if sooner {
+            inner.deadline = deadline;
+        }
+        drop(guard);
+        if sooner {
+            self.driver.notify_one();
+        }
+        woken.into_iter().for_each(Waker::wake);
+        events.iter().for_each(notices::log);
+        result
+    }
+}

@@ -1,0 +1,122 @@
+//! A worker: a thread with a runtime of its own that serves the connections it was given.
+//!
+//! A connection never moves to another worker, so that no lock is shared between connections.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::task::Waker;
+use std::{io, thread};
+
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
+
+use crate::serve::{Seat, serve};
+use crate::shared::{Shared, Stage};
+use crate::stream::Stream;
+use crate::upstream::{self, Connector};
+
+/// A connection on its way to a worker.
+pub(crate) enum Accepted {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// What a worker is told.
+pub(crate) enum Order {
+    Serve(Accepted, Seat),
+    /// The stage has changed: every connection is to look at it.
+    Look,
+}
+
+/// A running worker.
+pub(crate) struct Worker {
+    pub(crate) orders: mpsc::UnboundedSender<Order>,
+    pub(crate) thread: thread::JoinHandle<()>,
+}
+
+/// All that a worker's connections need.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) connector: Arc<Connector>,
+    pub(crate) tls: Option<TlsAcceptor>,
+}
+
+/// Starts worker number `index`.
+pub(crate) fn start(index: usize, context: Context) -> io::Result<Worker> {
+    let (orders, inbox) = mpsc::unbounded_channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let thread = thread::Builder::new()
+        .name(format!("unbusy-{index}"))
+        .spawn(move || runtime.block_on(work(index, context, inbox)))?;
+    Ok(Worker { orders, thread })
+}
+
+async fn work(index: usize, context: Context, mut inbox: mpsc::UnboundedReceiver<Order>) {
+    let (reports, mut inbox_reports) = mpsc::unbounded_channel();
+    // Wakers of the connections; `None` until a new one has run for the first time.
+    let mut connections: HashMap<u64, Option<Waker>> = HashMap::new();
+    let mut next = 0;
+    loop {
+        tokio::select! {
+            Some(report) = inbox_reports.recv() => match report {
+                Report::Began(id, waker) => { connections.insert(id, Some(waker)); }
+                Report::Ended(id) => { connections.remove(&id); }
+            },
+            order = inbox.recv() => match order {
+                None => break,
+                Some(Order::Look) => connections.values().flatten().for_each(Waker::wake_by_ref),
+                Some(Order::Serve(accepted, seat)) => {
+                    next += 1;
+                    connections.insert(next, None);
+                    tokio::spawn(attend(next, accepted, seat, context.clone(), index, reports.clone()));
+                }
+            },
+        }
+        match context.shared.stage() {
+            Stage::Stopped => break,
+            Stage::Draining if connections.is_empty() => break,
+            _ => {}
+        }
+    }
+}
+
+async fn attend(
+    id: u64,
+    accepted: Accepted,
+    seat: Seat,
+    context: Context,
+    worker: usize,
+    reports: mpsc::UnboundedSender<Report>,
+) {
+    let waker = std::future::poll_fn(|cx| std::task::Poll::Ready(cx.waker().clone())).await;
+    // A worker that has ended needs no reports.
+    let _ = reports.send(Report::Began(id, waker));
+    if let Err(error) = adopt(accepted, context, worker).await {
+        tracing::debug!(%error, "a connection failed before it was served");
+    }
+    drop(seat);
+    let _ = reports.send(Report::Ended(id));
+}
+
+enum Report {
+    Began(u64, Waker),
+    Ended(u64),
+}
+
+async fn adopt(accepted: Accepted, context: Context, worker: usize) -> io::Result<()> {
+    let client = match accepted {
+        Accepted::Unix(stream) => Stream::Unix(UnixStream::from_std(stream)?),
+        Accepted::Tcp(stream) => {
+            let stream = TcpStream::from_std(stream)?;
+            upstream::tune(&stream)?;
+            match &context.tls {
+                None => Stream::Tcp(stream),
+                Some(tls) => Stream::Tls(Box::new(Box::pin(tls.accept(stream)).await?.into())),
+            }
+        }
+    };
+    serve(client, context.shared, worker, context.connector).await;
+    Ok(())
+}
