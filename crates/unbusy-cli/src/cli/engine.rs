@@ -1,0 +1,144 @@
+//! The options that every command with a proxy in it has.
+#![allow(clippy::doc_markdown, reason = "the comments on options are their help texts")]
+
+use unbusy_proxy::{Config, HoldKinds, UpstreamTls};
+
+use super::error::UsageError;
+use super::parse::{self, Hold};
+use super::sources::Sources;
+use super::url::ServerUrl;
+use crate::logging::{LogSettings, Usual};
+
+// Values are kept as text: `Sources` reads them, wherever they were written.
+#[derive(Debug, clap::Args)]
+pub(crate) struct EngineArgs {
+    /// How long a command is held, counted from its first BUSY; 0: never [default: 120s]
+    #[arg(long, value_name = "DURATION", help_heading = "Holding", allow_hyphen_values = true)]
+    max_wait: Option<String>,
+
+    /// Which errors are held: busy, loading or both [default: busy]
+    #[arg(long, value_name = "KINDS", help_heading = "Holding")]
+    hold: Vec<String>,
+
+    /// How soon a script makes the server BUSY; auto: read it from the server, else 5s [default: auto]
+    #[arg(long, value_name = "auto|DURATION", help_heading = "Holding", allow_hyphen_values = true)]
+    busy_threshold: Option<String>,
+
+    /// strict: a connection's commands are never reordered; relaxed: faster, for loading data only [default: strict]
+    #[arg(long, value_name = "strict|relaxed", help_heading = "Holding")]
+    ordering: Option<String>,
+
+    /// How long connecting to the server may take [default: 5s]
+    #[arg(long, value_name = "DURATION", help_heading = "Limits", allow_hyphen_values = true)]
+    connect_timeout: Option<String>,
+
+    /// Worker threads [default: one per processor, at most 4]
+    #[arg(long, value_name = "NUMBER", help_heading = "Limits", allow_hyphen_values = true)]
+    threads: Option<String>,
+
+    /// PEM file of the authorities that may sign the server's certificate [default: the system's]
+    #[arg(long, value_name = "FILE", help_heading = "TLS to the server (rediss://)")]
+    upstream_ca: Option<String>,
+
+    /// Name to expect in the server's certificate [default: the host]
+    #[arg(long, value_name = "NAME", help_heading = "TLS to the server (rediss://)")]
+    upstream_sni: Option<String>,
+
+    /// PEM file of the certificate to show to the server
+    #[arg(long, value_name = "FILE", help_heading = "TLS to the server (rediss://)")]
+    upstream_cert: Option<String>,
+
+    /// PEM file of that certificate's private key
+    #[arg(long, value_name = "FILE", help_heading = "TLS to the server (rediss://)")]
+    upstream_key: Option<String>,
+
+    /// How log lines look on standard error: text or json [default: text]
+    #[arg(long, value_name = "text|json", help_heading = "Log")]
+    log_format: Option<String>,
+
+    /// Log more; -vv logs even more. RUST_LOG, where set, decides instead
+    #[arg(long, short, action = clap::ArgAction::Count, help_heading = "Log")]
+    verbose: u8,
+
+    /// TOML file with settings
+    #[arg(long, value_name = "FILE")]
+    config: Option<String>,
+}
+
+impl EngineArgs {
+    pub(crate) fn sources(&self) -> Result<Sources, UsageError> {
+        Sources::open(self.config.as_ref())
+    }
+
+    pub(crate) fn log(&self, from: &Sources, usual: Usual) -> Result<LogSettings, UsageError> {
+        let verbose = (self.verbose > 0).then(|| self.verbose.to_string());
+        Ok(LogSettings {
+            format: from.one("log-format", self.log_format.as_ref(), parse::log_format)?.unwrap_or_default(),
+            usual,
+            verbosity: from.one("verbose", verbose.as_ref(), parse::verbosity)?.unwrap_or_default(),
+        })
+    }
+
+    /// The settings of a proxy for this server; where it listens is the command's business.
+    pub(crate) fn config(&self, from: &Sources, server: &ServerUrl) -> Result<Config, UsageError> {
+        let default = Config::default();
+        let hold = from.many("hold", &self.hold, parse::hold)?;
+        let threshold = from.one("busy-threshold", self.busy_threshold.as_ref(), parse::busy_threshold)?;
+        let timeout = from.one("connect-timeout", self.connect_timeout.as_ref(), parse::positive_duration)?;
+        Ok(Config {
+            upstream: server.upstream(self.upstream_tls(from, server)?),
+            max_wait: from
+                .one("max-wait", self.max_wait.as_ref(), parse::duration)?
+                .unwrap_or(default.max_wait),
+            hold: hold.map_or(default.hold, |kinds| hold_kinds(&kinds)),
+            busy_threshold: threshold.unwrap_or(default.busy_threshold),
+            ordering: from
+                .one("ordering", self.ordering.as_ref(), parse::ordering)?
+                .unwrap_or(default.ordering),
+            threads: from.one("threads", self.threads.as_ref(), parse::threads)?.unwrap_or(default.threads),
+            connect_timeout: timeout.unwrap_or(default.connect_timeout),
+            ..default
+        })
+    }
+
+    fn upstream_tls(&self, from: &Sources, server: &ServerUrl) -> Result<UpstreamTls, UsageError> {
+        let options = [
+            ("upstream-ca", &self.upstream_ca),
+            ("upstream-sni", &self.upstream_sni),
+            ("upstream-cert", &self.upstream_cert),
+            ("upstream-key", &self.upstream_key),
+        ];
+        for (name, flag) in options {
+            if let (false, Some(origin)) = (server.tls, from.origin(name, flag.as_ref())?) {
+                return Err(UsageError::new(format!(
+                    "{origin} is for TLS, but the server is {server}; write the upstream like rediss://host:6380"
+                )));
+            }
+        }
+        let cert = from.one("upstream-cert", self.upstream_cert.as_ref(), parse::path)?;
+        let key = from.one("upstream-key", self.upstream_key.as_ref(), parse::path)?;
+        Ok(UpstreamTls {
+            ca: from.one("upstream-ca", self.upstream_ca.as_ref(), parse::path)?,
+            server_name: from.one("upstream-sni", self.upstream_sni.as_ref(), parse::server_name)?,
+            client_cert: both(("upstream-cert", cert), ("upstream-key", key))?,
+        })
+    }
+}
+
+fn hold_kinds(kinds: &[Hold]) -> HoldKinds {
+    HoldKinds { busy: kinds.contains(&Hold::Busy), loading: kinds.contains(&Hold::Loading) }
+}
+
+/// Two settings that are nothing without each other.
+pub(crate) fn both<T>(
+    first: (&str, Option<T>),
+    second: (&str, Option<T>),
+) -> Result<Option<(T, T)>, UsageError> {
+    match (first, second) {
+        ((_, Some(first)), (_, Some(second))) => Ok(Some((first, second))),
+        ((_, None), (_, None)) => Ok(None),
+        ((given, Some(_)), (missing, None)) | ((missing, None), (given, Some(_))) => {
+            Err(UsageError::new(format!("{given} is given without {missing}: both are needed, or none")))
+        }
+    }
+}

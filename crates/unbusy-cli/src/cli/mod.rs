@@ -1,0 +1,40 @@
+//! What the user can write, and what it means.
+mod demo;
+mod engine;
+mod error;
+mod file;
+mod parse;
+mod proxy;
+mod run;
+mod sources;
+mod url;
+
+pub(crate) use demo::{DemoArgs, DemoServer, DemoSettings};
+pub(crate) use error::UsageError;
+pub(crate) use proxy::{ProxyArgs, ProxySettings};
+pub(crate) use run::{RunArgs, RunSettings, Variable};
+pub(crate) use url::ServerUrl;
+
+const EXAMPLES: &str = "\
+Examples:
+  unbusy proxy --upstream redis://10.0.0.5:6379
+      Listen on 127.0.0.1:6380; point any client there instead of at the server.
+  unbusy run -- python worker.py
+      The same for one program, with nothing to deploy: it finds the proxy in REDIS_URL.
+  unbusy demo
+      See what BUSY does to clients, with and without unbusy, in a quarter of a minute.";
+
+/// Holds Redis and Valkey commands while the server answers BUSY, so that no application ever sees it
+#[derive(Debug, clap::Parser)]
+#[command(name = "unbusy", version, max_term_width = 100, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    Proxy(ProxyArgs),
+    Run(RunArgs),
+    Demo(DemoArgs),
+}

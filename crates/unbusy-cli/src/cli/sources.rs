@@ -1,0 +1,132 @@
+//! Where a setting comes from: the command line, else the environment, else the configuration file.
+//!
+//! All three give text, and one parser per setting reads it, so that a value means the same and a mistake reads the
+//! same wherever it was written.
+use std::env::VarError;
+use std::path::PathBuf;
+
+use super::error::UsageError;
+use super::file::ConfigFile;
+use super::parse::{self, Parsed};
+
+/// The places that settings are looked up in. The command line's values come with each question.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    file: Option<ConfigFile>,
+}
+
+/// Where a value was written, for messages.
+#[derive(Debug, Clone)]
+pub(crate) enum Origin {
+    Flag(&'static str),
+    Variable(String),
+    File { key: &'static str, path: PathBuf },
+}
+
+#[derive(Debug)]
+struct Given {
+    origin: Origin,
+    values: Vec<String>,
+}
+
+impl Sources {
+    /// Reads the configuration file, if `--config` or its variable names one.
+    pub(crate) fn open(config: Option<&String>) -> Result<Self, UsageError> {
+        let without_file = Self { file: None };
+        let file = without_file.one("config", config, parse::path)?;
+        let Some(path) = file else { return Ok(without_file) };
+        Ok(Self { file: Some(ConfigFile::read(path)?) })
+    }
+
+    /// A setting with one value.
+    pub(crate) fn one<T>(
+        &self,
+        name: &'static str,
+        flag: Option<&String>,
+        parse: fn(&str) -> Parsed<T>,
+    ) -> Result<Option<T>, UsageError> {
+        let Some(given) = self.find(name, flag)? else { return Ok(None) };
+        match &given.values[..] {
+            [value] => given.origin.parse(value, parse).map(Some),
+            values => Err(given.origin.wrong(&values.join(","), "takes one value, not a list")),
+        }
+    }
+
+    /// A setting with a list of values, which commas separate; a flag or a list in the file may hold several, too.
+    pub(crate) fn many<'a, T>(
+        &self,
+        name: &'static str,
+        flags: impl IntoIterator<Item = &'a String>,
+        parse: fn(&str) -> Parsed<T>,
+    ) -> Result<Option<Vec<T>>, UsageError> {
+        let Some(given) = self.find(name, flags)? else { return Ok(None) };
+        let values = given.values.iter().flat_map(|value| value.split(','));
+        values.map(|value| given.origin.parse(value.trim(), parse)).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// Where a setting was written, if it was.
+    pub(crate) fn origin(
+        &self,
+        name: &'static str,
+        flag: Option<&String>,
+    ) -> Result<Option<Origin>, UsageError> {
+        Ok(self.find(name, flag)?.map(|given| given.origin))
+    }
+
+    fn find<'a>(
+        &self,
+        name: &'static str,
+        flags: impl IntoIterator<Item = &'a String>,
+    ) -> Result<Option<Given>, UsageError> {
+        let flags: Vec<String> = flags.into_iter().cloned().collect();
+        if !flags.is_empty() {
+            return Ok(Some(Given { origin: Origin::Flag(name), values: flags }));
+        }
+        let variable = variable_name(name);
+        if let Some(value) = variable_text(&variable)? {
+            return Ok(Some(Given { origin: Origin::Variable(variable), values: vec![value] }));
+        }
+        let Some(file) = &self.file else { return Ok(None) };
+        let origin = Origin::File { key: name, path: file.path().to_path_buf() };
+        Ok(file.values(name)?.map(|values| Given { origin, values }))
+    }
+}
+
+impl Origin {
+    /// Reads one value that was written here.
+    pub(crate) fn parse<T>(&self, value: &str, parse: fn(&str) -> Parsed<T>) -> Result<T, UsageError> {
+        parse(value).map_err(|problem| self.wrong(value, &problem))
+    }
+
+    fn wrong(&self, value: &str, problem: &str) -> UsageError {
+        let value = parse::without_secrets(value);
+        UsageError::new(match self {
+            Self::Flag(_) | Self::Variable(_) => format!("{self} {value:?}: {problem}"),
+            Self::File { key, path } => format!("{key} = {value:?} in {}: {problem}", path.display()),
+        })
+    }
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Flag(name) => write!(f, "--{name}"),
+            Self::Variable(name) => f.write_str(name),
+            Self::File { key, path } => write!(f, "{key} in {}", path.display()),
+        }
+    }
+}
+
+/// The environment variable of an option: `max-wait` is `UNBUSY_MAX_WAIT`.
+pub(crate) fn variable_name(name: &str) -> String {
+    format!("UNBUSY_{}", name.replace('-', "_").to_ascii_uppercase())
+}
+
+/// The text of a variable. Empty counts as not set: compose files and CI systems cannot unset one.
+pub(crate) fn variable_text(name: &str) -> Result<Option<String>, UsageError> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(UsageError::new(format!("{name}: its value is not UTF-8 text"))),
+    }
+}

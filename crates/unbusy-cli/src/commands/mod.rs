@@ -1,0 +1,6 @@
+//! The commands, each a module with a function `run`.
+mod child;
+pub(crate) mod demo;
+mod open_files;
+pub(crate) mod proxy;
+pub(crate) mod run;

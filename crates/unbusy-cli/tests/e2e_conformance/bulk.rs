@@ -1,0 +1,234 @@
+//! Much of it: big values, long pipelines, and clients that say early that they will send no more.
+
+use std::thread;
+use std::time::Duration;
+
+use testkit::{Client, Flavor, Server, encode};
+
+use crate::e2e::{SOON, Wire, command, make_busy, on_every_server, pipeline, ready, show, start_proxy};
+
+const MIB: usize = 1 << 20;
+const BUSY: Duration = Duration::from_millis(400);
+
+on_every_server!(
+    values_of_1_and_20_mib,
+    a_value_of_100_mib,
+    a_value_of_100_mib_while_busy,
+    aggregates_with_many_elements,
+    ten_thousand_commands,
+    ten_thousand_commands_while_busy,
+    a_few_commands_and_no_more,
+    ten_thousand_commands_and_no_more,
+    ten_thousand_commands_and_no_more_in_resp3,
+    replies_are_read_late,
+);
+
+fn values_of_1_and_20_mib(flavor: Flavor) {
+    let server = Server::start(flavor);
+    let proxy = start_proxy(&server, &[]);
+    for size in [MIB, 20 * MIB] {
+        passes_both_ways(&mut Client::connect(server.address()), "direct", size);
+        passes_both_ways(&mut Client::connect(proxy.address()), "proxied", size);
+    }
+    assert_same_value(&server, "direct", "proxied");
+}
+
+fn a_value_of_100_mib(flavor: Flavor) {
+    let server = Server::start(flavor);
+    let proxy = start_proxy(&server, &[]);
+    passes_both_ways(&mut Client::connect(proxy.address()), "k", 100 * MIB);
+}
+
+fn a_value_of_100_mib_while_busy(flavor: Flavor) {
+    let server = Server::start(flavor);
+    let proxy = start_proxy(&server, &[]);
+    let mut client = ready(proxy.address());
+    let script = make_busy(&server, BUSY);
+    passes_both_ways(&mut client, "k", 100 * MIB);
+    script.join();
+    // The reading half on a connection that begins while the server is busy.
+    let script = make_busy(&server, BUSY);
+    let value = Client::connect(proxy.address()).exchange(&encode(&["GET", "k"]), 1).remove(0);
+    assert_is_value(&value, 100 * MIB);
+    script.join();
+}
+
+fn passes_both_ways(client: &mut Client, key: &str, size: usize) {
+    let set = encode(&[b"SET", key.as_bytes(), &value(size)]);
+    let replies = client.exchange(&[set, encode(&["GET", key])].concat(), 2);
+    assert_eq!(show(&replies[0]), "+OK\\r\\n");
+    assert_is_value(&replies[1], size);
+}
+
+/// Not the same everywhere, so that a piece in the wrong place is seen; with line ends inside.
+fn value(size: usize) -> Vec<u8> {
+    (0..size).map(|n| if n % 1000 == 998 { b'\r' } else { (n / 7 % 251) as u8 }).collect()
+}
+
+fn assert_is_value(reply: &[u8], size: usize) {
+    let header = format!("${size}\r\n");
+    assert!(reply.starts_with(header.as_bytes()), "{}", show(&reply[..reply.len().min(100)]));
+    assert!(reply[header.len()..reply.len() - 2] == value(size), "the value of {size} bytes differs");
+}
+
+fn assert_same_value(server: &Server, one: &str, other: &str) {
+    let mut client = server.client();
+    let (one, other) = (client.cmd(&["GET", one]), client.cmd(&["GET", other]));
+    assert!(one == other, "the values differ");
+}
+
+fn aggregates_with_many_elements(flavor: Flavor) {
+    const COUNT: usize = 20_000;
+    let server = Server::start(flavor);
+    let proxy = start_proxy(&server, &[]);
+    let numbers: Vec<_> = (0..COUNT).map(|n| n.to_string()).collect();
+    let with = |head: &[&str]| -> Vec<u8> {
+        let words = head.iter().copied().chain(numbers.iter().map(String::as_str));
+        encode(&words.collect::<Vec<_>>())
+    };
+    let commands = [
+        encode(&["HELLO", "3"]),
+        with(&["RPUSH", "l"]),
+        with(&["SADD", "s"]),
+        with(&["HSET", "h"]),
+        with(&["MSET"]),
+        with(&["MGET"]),
+        with(&["SUBSCRIBE"]),
+        encode(&["LRANGE", "l", "0", "-1"]),
+        encode(&["SMEMBERS", "s"]),
+        encode(&["HGETALL", "h"]),
+    ];
+    // HELLO tells the client's id, which differs.
+    let frames = commands.len() - 1 + COUNT;
+    let play = |address: &str| Client::connect(address).exchange(&commands.concat(), frames).split_off(1);
+    let direct = play(server.address());
+    assert!(server.client().cmd(&["FLUSHALL"]).is_ok());
+    assert!(direct == play(proxy.address()), "the replies differ");
+}
+
+/// Commands of many kinds, and their replies on a quiet server.
+fn mixture(server: &Server, count: usize) -> (Vec<u8>, Vec<u8>) {
+    let lines = [
+        "INCR n",
+        "SET k 'some value'",
+        "GET k",
+        "LPUSH l x",
+        "NOSUCH x",
+        "LLEN l",
+        "GET nothing",
+        "ECHO hi",
+    ];
+    let commands = pipeline(&lines).repeat(count / lines.len());
+    let replies = server.client().exchange(&commands, count).concat();
+    assert!(server.client().cmd(&["FLUSHALL"]).is_ok());
+    (commands, replies)
+}
+
+fn ten_thousand_commands(flavor: Flavor) {
+    let server = Server::start(flavor);
+    let proxy = start_proxy(&server, &[]);
+    let (commands, direct) = mixture(&server, 10_000);
+    let proxied = Client::connect(proxy.address()).exchange(&commands, 10_000).concat();
+    assert_equal(&proxied, &direct);
+}
+
+fn ten_thousand_commands_while_busy(flavor: Flavor) {
+    let server = Server::start(flavor);
+    let proxy = start_proxy(&server, &[]);
+    let (commands, direct) = mixture(&server, 10_000);
+    let mut clients = [ready(proxy.address()), Client::connect(proxy.address())];
+    let script = make_busy(&server, BUSY);
+    let proxied = clients[0].exchange(&commands, 10_000).concat();
+    assert_equal(&proxied, &direct);
+    script.join();
+    // The same on a connection that was made before and has not said a word.
+    assert!(server.client().cmd(&["FLUSHALL"]).is_ok());
+    let script = make_busy(&server, BUSY);
+    let proxied = clients[1].exchange(&commands, 10_000).concat();
+    assert_equal(&proxied, &direct);
+    script.join();
+}
+
+/// As `printf … | nc` does it: the end of the client's bytes is there before anything is known of the server.
+fn a_few_commands_and_no_more(flavor: Flavor) {
+    let server = Server::start(flavor);
+    for count in [1, 2, 5, 200] {
+        let proxy = start_proxy(&server, &[]);
+        let got = replies_after_half_close(proxy.address(), &command("ECHO x").repeat(count));
+        assert_equal(&got, &b"$1\r\nx\r\n".repeat(count));
+        // What the server has to say to the last one counts, too.
+        let got =
+            replies_after_half_close(proxy.address(), &[command("ECHO x"), b"*x\r\n".to_vec()].concat());
+        assert_equal(&got, b"$1\r\nx\r\n-ERR Protocol error: invalid multibulk length\r\n");
+    }
+}
+
+/// A client that shuts down its sending half at once still gets all replies, and then the end.
+fn ten_thousand_commands_and_no_more(flavor: Flavor) {
+    let server = Server::start(flavor);
+    let proxy = start_proxy(&server, &[]);
+    let (commands, direct) = mixture(&server, 10_000);
+    assert_equal(&replies_after_half_close(server.address(), &commands), &direct);
+    assert!(server.client().cmd(&["FLUSHALL"]).is_ok());
+    assert_equal(&replies_after_half_close(proxy.address(), &commands), &direct);
+}
+
+fn ten_thousand_commands_and_no_more_in_resp3(flavor: Flavor) {
+    let server = Server::start(flavor);
+    let proxy = start_proxy(&server, &[]);
+    let lines = ["HSET h f v", "HGETALL h", "GET nothing", "SUBSCRIBE a", "PUBLISH a x", "UNSUBSCRIBE a"];
+    let commands = [encode(&["HELLO", "3"]), pipeline(&lines).repeat(1500)].concat();
+    let play = |address: &str| {
+        let replies = replies_after_half_close(address, &commands);
+        // HELLO tells the client's id, which differs.
+        let begin = replies.windows(6).position(|w| w == b":1\r\n%1").expect("the reply to HSET");
+        replies[begin..].to_vec()
+    };
+    let direct = play(server.address());
+    assert!(server.client().cmd(&["FLUSHALL"]).is_ok());
+    assert_equal(&play(proxy.address()), &direct);
+}
+
+fn replies_after_half_close(address: &str, commands: &[u8]) -> Vec<u8> {
+    let mut wire = Wire::connect(address);
+    let mut sender = wire.sender();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            sender.send(commands);
+            sender.half_close();
+        });
+        assert!(wire.wait_closed(SOON), "not closed; so far {} bytes", wire.seen.len());
+    });
+    wire.take()
+}
+
+/// More replies than any buffer takes, read only when the server is through with them.
+fn replies_are_read_late(flavor: Flavor) {
+    const TIMES: usize = 200;
+    let server = Server::start(flavor);
+    let proxy = start_proxy(&server, &[]);
+    let value = value(MIB / 4);
+    server.client().cmd(&[&b"SET"[..], b"k", &value]);
+    let mut client = Client::connect(proxy.address());
+    client.send(&pipeline(&["GET k", "INCR n"]).repeat(TIMES));
+    // Another client is not in the way, and sees when the server has begun.
+    let mut other = ready(proxy.address());
+    crate::e2e::wait_until("the server began", || other.cmd(&["GET", "n"]) != testkit::Reply::Null);
+    for n in (1..).take(TIMES) {
+        assert!(client.read_reply() == testkit::Reply::Bulk(value.clone()), "the value differs");
+        assert_eq!(client.read_reply().integer(), n);
+    }
+}
+
+fn assert_equal(got: &[u8], expected: &[u8]) {
+    let same = got.iter().zip(expected).take_while(|(a, b)| a == b).count();
+    let near = |bytes: &[u8]| show(&bytes[same.saturating_sub(60)..bytes.len().min(same + 60)]);
+    assert!(
+        got == expected,
+        "{} bytes instead of {}, different from byte {same} on:\n  expected …{}\n  got      …{}",
+        got.len(),
+        expected.len(),
+        near(expected),
+        near(got)
+    );
+}

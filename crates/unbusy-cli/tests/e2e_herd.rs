@@ -1,0 +1,125 @@
+//! A crowd that waits for the end of a script: it costs the server next to nothing while it waits, and everybody has
+//! an answer when the script is over.
+//!
+//! The latencies are printed; `--nocapture` shows them.
+mod e2e_support;
+
+use std::{
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use e2e_support::{alone, counter, on_every_server, proxy, quantile, rejections};
+use testkit::{BusyScript, Client, Flavor, Proxy, Server};
+
+const CLIENTS: usize = 200;
+const SCRIPT: Duration = Duration::from_secs(5);
+const REJECTIONS_AT_MOST: u64 = 500;
+/// When the reply of the script itself wakes everybody, only those that ask before the server is known to be busy
+/// may be rejected.
+const REJECTIONS_WITHOUT_POLLING: u64 = 20;
+/// The promise is about the binary that is shipped: run this with `--release`. Without optimisation the proxy alone
+/// needs about as long for the crowd.
+const ANSWERED_WITHIN: Duration = Duration::from_millis(if cfg!(debug_assertions) { 150 } else { 50 });
+const SHARE: f64 = 0.99;
+
+#[test]
+fn a_direct_script_on_redis_6_2() {
+    direct(Flavor::Redis62);
+}
+
+#[test]
+fn a_direct_script_on_redis_7_0() {
+    direct(Flavor::Redis70);
+}
+
+#[test]
+fn a_direct_script_on_valkey_9_1() {
+    direct(Flavor::Valkey91);
+}
+
+#[test]
+fn a_script_through_the_proxy_wakes_without_polling() {
+    let _alone = alone();
+    on_every_server(|server, proxy| {
+        let run = wait_for_script(server, proxy, proxy.address());
+        run.report(&format!("{}, script through the proxy", server.flavor()));
+        run.assert_all_answered_soon();
+        assert!(run.rejections <= REJECTIONS_WITHOUT_POLLING, "{} rejections", run.rejections);
+    });
+}
+
+fn direct(flavor: Flavor) {
+    let _alone = alone();
+    let server = Server::start(flavor);
+    let run = wait_for_script(&server, &proxy(&server, &[]), server.address());
+    run.report(&format!("{flavor}, direct script"));
+    run.assert_all_answered_soon();
+}
+
+/// What a crowd has met.
+struct Run {
+    rejections: u64,
+    /// From the script's end to each client's answer.
+    latencies: Vec<Duration>,
+}
+
+/// Sends a script to `script_address`, then a command of each client through the proxy, and waits for all.
+fn wait_for_script(server: &Server, proxy: &Proxy, script_address: &str) -> Run {
+    let mut observer = server.client();
+    let crowd = crowd(proxy);
+    let rejections_before = rejections(&mut observer);
+    let script = BusyScript::start(script_address, SCRIPT);
+    // This costs one rejection, as it stops at the first.
+    script.wait_until_busy(server.address());
+    let (sender, receiver) = mpsc::channel();
+    thread::scope(|scope| {
+        for mut client in crowd {
+            let sender = sender.clone();
+            scope.spawn(move || {
+                client.send_cmd(&["INCR", "k"]);
+                let reply = client.read_reply();
+                sender.send((reply, Instant::now())).expect("the test waits for all");
+            });
+        }
+    });
+    let (_, end) = script.join();
+    let answers: Vec<_> = receiver.try_iter().collect();
+    assert!(answers.iter().all(|(reply, _)| reply.error().is_none()), "{:?}", answers[0]);
+    assert_eq!(counter(&mut observer, "k"), CLIENTS);
+    Run {
+        rejections: rejections(&mut observer) - rejections_before,
+        latencies: answers.iter().map(|(_, at)| at.saturating_duration_since(end)).collect(),
+    }
+}
+
+fn crowd(proxy: &Proxy) -> Vec<Client> {
+    (0..CLIENTS)
+        .map(|_| {
+            let mut client = Client::connect(proxy.address());
+            assert_eq!(client.cmd(&["PING"]).text(), "PONG");
+            client
+        })
+        .collect()
+}
+
+impl Run {
+    #[expect(clippy::print_stdout, reason = "numbers for those who ask for them")]
+    fn report(&self, what: &str) {
+        println!(
+            "{what}: {} rejections; answered after the script's end: first {:?}, median {:?}, 99% {:?}, last {:?}",
+            self.rejections,
+            quantile(&self.latencies, 0.0),
+            quantile(&self.latencies, 0.5),
+            quantile(&self.latencies, SHARE),
+            quantile(&self.latencies, 1.0),
+        );
+    }
+
+    fn assert_all_answered_soon(&self) {
+        assert!(self.rejections <= REJECTIONS_AT_MOST, "{} rejections", self.rejections);
+        let latency = quantile(&self.latencies, SHARE);
+        assert!(latency <= ANSWERED_WITHIN, "99% have their answer only after {latency:?}");
+    }
+}

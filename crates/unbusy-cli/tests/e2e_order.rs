@@ -1,0 +1,237 @@
+//! Order: what one connection sends is executed in that order, at full speed, while scripts just longer and just
+//! shorter than the threshold come and go. This is the hardest case: BUSY begins and ends under a pipeline.
+//!
+//! `UNBUSY_TEST_TRIALS=25` gives the full run.
+mod e2e_support;
+
+use std::{
+    collections::BTreeMap,
+    env,
+    ops::Range,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use e2e_support::{StopOnDrop, counter, proxy, rejections};
+use testkit::{Client, Flavor, Server, busy_lua, encode};
+
+const COMMANDS: usize = 150_000;
+const CONNECTIONS: usize = 8;
+const USUAL_TRIALS: usize = 3;
+const KEY: &str = "k";
+
+/// How long the scripts run, in thousandths of the threshold: some never make the server BUSY, some barely do.
+const SCRIPT: Range<u64> = 500..1500;
+/// For how many microseconds the server is free between two scripts.
+const PAUSE: Range<u64> = 1_000..30_000;
+/// How many empty loops, made of nothing but instructions of the script's, go with each look at the clock. A server
+/// looks at its threshold each 100,000 instructions: without them BUSY would begin some 10 ms late.
+const LOOPS: &str = "do for _ = 1, 1000 do end end";
+
+#[test]
+fn strict_at_20_ms_on_redis_6_2() {
+    strict(Flavor::Redis62, Duration::from_millis(20));
+}
+
+#[test]
+fn strict_at_20_ms_on_redis_7_0() {
+    strict(Flavor::Redis70, Duration::from_millis(20));
+}
+
+#[test]
+fn strict_at_20_ms_on_valkey_9_1() {
+    strict(Flavor::Valkey91, Duration::from_millis(20));
+}
+
+#[test]
+fn strict_at_200_ms_on_redis_6_2() {
+    strict(Flavor::Redis62, Duration::from_millis(200));
+}
+
+#[test]
+fn strict_at_200_ms_on_redis_7_0() {
+    strict(Flavor::Redis70, Duration::from_millis(200));
+}
+
+#[test]
+fn strict_at_200_ms_on_valkey_9_1() {
+    strict(Flavor::Valkey91, Duration::from_millis(200));
+}
+
+#[test]
+fn relaxed_at_20_ms() {
+    for flavor in Flavor::ALL {
+        relaxed(flavor, Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn relaxed_at_200_ms() {
+    for flavor in Flavor::ALL {
+        relaxed(flavor, Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn several_connections_at_once() {
+    for flavor in Flavor::ALL {
+        several_connections(flavor, Duration::from_millis(20));
+    }
+}
+
+/// The control: without unbusy, commands are executed behind rejected ones.
+#[test]
+fn without_a_proxy_there_are_holes() {
+    let setup = Setup::start(Flavor::Redis70, Duration::from_millis(200));
+    let holes = (1..=USUAL_TRIALS).filter(|&trial| {
+        let replies = setup.disturbed(trial, || stream(setup.server.address(), KEY, COMMANDS));
+        let executed = |reply: &Vec<u8>| number(reply).is_ok();
+        replies.iter().skip_while(|reply| executed(reply)).any(executed)
+    });
+    let holes = holes.count();
+    assert!(holes > 0, "the disturbance does not disturb");
+}
+
+/// One connection: the replies are 1, 2, 3 …
+fn strict(flavor: Flavor, threshold: Duration) {
+    let setup = Setup::start(flavor, threshold);
+    let proxy = proxy(&setup.server, &[]);
+    for trial in 1..=trials() {
+        let replies = setup.disturbed(trial, || stream(proxy.address(), KEY, COMMANDS));
+        assert_consecutive(&replies, &format!("{flavor}, {threshold:?}, trial {trial}"));
+        setup.assert_counter(KEY, COMMANDS);
+    }
+    setup.assert_was_busy();
+}
+
+/// One connection that has given up its order: each number comes once.
+fn relaxed(flavor: Flavor, threshold: Duration) {
+    let setup = Setup::start(flavor, threshold);
+    let proxy = proxy(&setup.server, &["--ordering", "relaxed"]);
+    for trial in 1..=trials() {
+        let mut replies = setup.disturbed(trial, || stream(proxy.address(), KEY, COMMANDS));
+        // Errors, duplicates and gaps all show as a break in the sorted numbers.
+        replies.sort_unstable_by(|a, b| number(a).cmp(&number(b)));
+        assert_consecutive(&replies, &format!("{flavor}, relaxed, {threshold:?}, trial {trial}"));
+        setup.assert_counter(KEY, COMMANDS);
+    }
+    setup.assert_was_busy();
+}
+
+/// Several connections with a counter each, all behind one gate.
+fn several_connections(flavor: Flavor, threshold: Duration) {
+    let setup = Setup::start(flavor, threshold);
+    let proxy = proxy(&setup.server, &[]);
+    let each = COMMANDS / CONNECTIONS;
+    let keys: Vec<_> = (0..CONNECTIONS).map(|n| format!("{KEY}{n}")).collect();
+    for trial in 1..=trials() {
+        let all = setup.disturbed(trial, || {
+            thread::scope(|scope| {
+                let streams: Vec<_> =
+                    keys.iter().map(|key| scope.spawn(|| stream(proxy.address(), key, each))).collect();
+                streams.into_iter().map(|stream| stream.join().expect("a stream")).collect::<Vec<_>>()
+            })
+        });
+        for (key, replies) in keys.iter().zip(&all) {
+            assert_consecutive(replies, &format!("{flavor}, {threshold:?}, trial {trial}, {key}"));
+            setup.assert_counter(key, each);
+        }
+    }
+    setup.assert_was_busy();
+}
+
+fn trials() -> usize {
+    let text = env::var("UNBUSY_TEST_TRIALS").ok().filter(|text| !text.is_empty());
+    text.map_or(USUAL_TRIALS, |text| text.parse().expect("UNBUSY_TEST_TRIALS: a number"))
+}
+
+struct Setup {
+    server: Server,
+    threshold: Duration,
+}
+
+impl Setup {
+    fn start(flavor: Flavor, threshold: Duration) -> Self {
+        Self { server: Server::builder(flavor).threshold(threshold).start(), threshold }
+    }
+
+    /// Does the work on an empty data set while scripts, sent past the proxy, make the server busy again and again.
+    fn disturbed<T>(&self, trial: usize, work: impl FnOnce() -> T) -> T {
+        assert!(self.server.client().cmd(&["FLUSHALL"]).is_ok());
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let _stop = StopOnDrop(&stop);
+            scope.spawn(|| run_scripts(&self.server, self.threshold, trial, &stop));
+            work()
+        })
+    }
+
+    fn assert_counter(&self, key: &str, commands: usize) {
+        assert_eq!(counter(&mut self.server.client(), key), commands, "the counter at the server");
+    }
+
+    /// A run in which nothing was rejected has shown nothing.
+    fn assert_was_busy(&self) {
+        assert!(rejections(&mut self.server.client()) > 0, "the server was never busy");
+    }
+}
+
+fn run_scripts(server: &Server, threshold: Duration, trial: usize, stop: &AtomicBool) {
+    let mut random = Random(trial as u64);
+    let mut client = server.client();
+    let script = busy_lua().replace("do end", LOOPS);
+    while !stop.load(Ordering::Relaxed) {
+        // The pause is part of the stimulus: in it the stream gets on.
+        thread::sleep(Duration::from_micros(random.within(PAUSE)));
+        let millis = threshold.as_millis() as f64 * random.within(SCRIPT) as f64 / 1000.0;
+        assert_eq!(client.cmd(&["EVAL", &script, "0", &millis.to_string()]).integer(), 1);
+    }
+}
+
+/// Sends INCRs as fast as they are taken, reads at the same time, and gives back the replies.
+fn stream(address: &str, key: &str, commands: usize) -> Vec<Vec<u8>> {
+    let mut client = Client::connect(address);
+    client.exchange(&encode(&["INCR", key]).repeat(commands), commands)
+}
+
+fn assert_consecutive(replies: &[Vec<u8>], run: &str) {
+    let wrong = (1..).zip(replies).find(|(expected, reply)| number(reply) != Ok(*expected));
+    let Some((expected, _)) = wrong else { return };
+    let around = &replies[expected.saturating_sub(3) as usize..replies.len().min(expected as usize + 5)];
+    let around: Vec<_> = around.iter().map(|reply| reply.escape_ascii().to_string()).collect();
+    panic!(
+        "{run}: reply {expected} of {} is wrong; from two before it: {around:#?}\n{}",
+        replies.len(),
+        errors(replies)
+    );
+}
+
+/// The number in an integer reply, or else the whole reply.
+fn number(reply: &[u8]) -> Result<u64, &[u8]> {
+    let digits = reply.strip_prefix(b":").and_then(|rest| rest.strip_suffix(b"\r\n")).ok_or(reply)?;
+    std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok()).ok_or(reply)
+}
+
+/// How often each error came, for messages.
+fn errors(replies: &[Vec<u8>]) -> String {
+    let mut counts = BTreeMap::new();
+    for error in replies.iter().filter_map(|reply| number(reply).err()) {
+        *counts.entry(error.escape_ascii().to_string()).or_insert(0) += 1;
+    }
+    format!("errors: {counts:#?}")
+}
+
+/// The same numbers in every run of a trial, so that a failure can be tried again.
+struct Random(u64);
+
+impl Random {
+    fn within(&mut self, range: Range<u64>) -> u64 {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        range.start + (x ^ (x >> 31)) % (range.end - range.start)
+    }
+}

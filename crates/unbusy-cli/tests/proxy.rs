@@ -1,0 +1,194 @@
+//! `unbusy proxy` as a process: what it logs, how it ends.
+mod common;
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
+use std::time::Duration;
+
+use common::{Running, outcome, unbusy, with_own_environment};
+use rustix::process::Signal;
+use testkit::{Client, ScriptedServer, encode};
+
+/// A server that answers every command with PONG.
+fn server() -> ScriptedServer {
+    ScriptedServer::start(|_, stream| pong_for_ever(stream))
+}
+
+fn pong_for_ever(mut stream: TcpStream) {
+    let mut buffer = [0; 4096];
+    while let Ok(1..) = stream.read(&mut buffer) {
+        if stream.write_all(b"+PONG\r\n").is_err() {
+            return;
+        }
+    }
+}
+
+/// A server that never answers PING, and refuses everything else.
+fn silent_server() -> ScriptedServer {
+    ScriptedServer::start(|_, stream| {
+        let mut peer = Client::from(stream);
+        peer.set_timeout(common::SOON);
+        while let Some(command) = peer.try_read_frame(common::SOON) {
+            if command != encode(&["PING"]) {
+                peer.send(b"-ERR not here\r\n");
+            }
+        }
+    })
+}
+
+fn proxy(server: &ScriptedServer, args: &[&str]) -> Running {
+    let mut command = unbusy(&["proxy", "--listen", "127.0.0.1:0", "--upstream", &server.url()]);
+    Running::with_log(command.args(args))
+}
+
+fn address(listening: &str) -> &str {
+    let place = listening.split_once("listening on ").expect("an address").1;
+    place.split_whitespace().next().expect("an address")
+}
+
+#[test]
+fn says_where_it_listens_and_stops_on_a_signal() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let server = server();
+        let mut proxy = proxy(&server, &[]);
+        let line = proxy.line_with("listening on");
+        let (_, words) = line.split_once(" INFO ").expect("a level");
+        assert!(!words.contains(":0 "), "{words}");
+        assert_eq!(words, format!("listening on {} upstream={}", address(words), server.url()));
+        assert_eq!(Client::connect(address(words)).cmd(&["PING"]).text(), "PONG");
+        proxy.signal(signal);
+        proxy.line_with("waiting up to 30s for commands in flight or held");
+        proxy.line_with("INFO stopped");
+        assert_eq!(proxy.exit().code(), Some(0));
+    }
+}
+
+#[test]
+fn logs_json_with_fields() {
+    let server = server();
+    let proxy = proxy(&server, &["--log-format", "json"]);
+    let line = proxy.line_with("listening on");
+    let listen = address(&line).split('"').next().expect("an address");
+    assert!(line.starts_with('{') && line.ends_with('}'), "{line}");
+    for field in [
+        format!(r#""message":"listening on {listen}""#),
+        format!(r#""listen":"{listen}""#),
+        format!(r#""upstream":"{}""#, server.url()),
+        r#""level":"INFO""#.to_owned(),
+    ] {
+        assert!(line.contains(&field), "{field} is not in {line}");
+    }
+}
+
+#[test]
+fn listens_where_a_variable_says() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let socket = folder.path().join("unbusy.sock");
+    let server = server();
+    let mut command = unbusy(&["proxy"]);
+    command.env("UNBUSY_LISTEN", format!("127.0.0.1:0, unix:{}", socket.display()));
+    let mut proxy = Running::with_log(command.env("UNBUSY_UPSTREAM", server.url()));
+    assert_eq!(Client::connect(address(&proxy.line_with("listening on 127"))).cmd(&["PING"]).text(), "PONG");
+    proxy.line_with("listening on unix:");
+    assert_eq!(Client::connect_unix(&socket).cmd(&["PING"]).text(), "PONG");
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.exit().code(), Some(0));
+    assert!(!socket.exists());
+}
+
+#[test]
+fn waits_for_what_is_in_flight_until_a_second_signal() {
+    let server = silent_server();
+    let mut proxy = proxy(&server, &["--busy-threshold", "5s"]);
+    let mut client = Client::connect(address(&proxy.line_with("listening on")));
+    client.send_cmd(&["PING"]);
+    while server.accepted() == 0 {
+        std::thread::yield_now();
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    proxy.signal(Signal::TERM);
+    proxy.line_with("waiting up to");
+    // As from `timeout`, which signals the process and then its group.
+    proxy.signal(Signal::TERM);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(proxy.is_running());
+    proxy.signal(Signal::TERM);
+    proxy.line_with("again");
+    assert_eq!(proxy.exit().code(), Some(0));
+}
+
+#[test]
+fn never_logs_the_password() {
+    let server = server();
+    let upstream = server.url().replace("redis://", "redis://user:secret@");
+    let mut command = unbusy(&["proxy", "--listen=127.0.0.1:0", "-vvv"]);
+    let mut proxy = Running::with_log(command.env("UNBUSY_UPSTREAM", upstream));
+    let line = proxy.line_with("listening on");
+    assert!(line.contains(&format!("upstream={}", server.url())) && !line.contains("secret"), "{line}");
+    Client::connect(address(&line)).cmd(&["PING"]);
+    proxy.signal(Signal::TERM);
+    let rest = proxy.rest();
+    assert!(!rest.iter().any(|line| line.contains("secret")), "{rest:#?}");
+    assert_eq!(proxy.exit().code(), Some(0));
+}
+
+#[test]
+fn goes_on_when_nobody_reads_its_log() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let socket = folder.path().join("unbusy.sock");
+    let server = server();
+    let mut command = unbusy(&["proxy", "-vv", "--upstream", &server.url()]);
+    command.arg(format!("--listen=unix:{}", socket.display()));
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut proxy = Running::with_output(command.stdin(Stdio::null()).stderr(writer));
+    while !socket.exists() {
+        assert!(proxy.is_running());
+        std::thread::yield_now();
+    }
+    assert_eq!(Client::connect_unix(&socket).cmd(&["PING"]).text(), "PONG");
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.exit().code(), Some(0));
+}
+
+/// `unbusy proxy` in a shell that limits open files.
+fn limited(ulimit: &str, server: &ScriptedServer) -> Running {
+    let script =
+        format!("ulimit {ulimit} && exec {} proxy --listen 127.0.0.1:0", env!("CARGO_BIN_EXE_unbusy"));
+    let mut command = with_own_environment("sh", &["-c", &script]);
+    Running::with_log(command.env("UNBUSY_UPSTREAM", server.url()).env("UNBUSY_MAX_CONNECTIONS", "500"))
+}
+
+#[test]
+fn raises_the_limit_on_open_files_as_far_as_it_may() {
+    let server = server();
+    let proxy = limited("-Sn 200", &server);
+    proxy.line_with("listening on");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", proxy.pid())).expect("its limits");
+    let open_files = limits.lines().find(|line| line.starts_with("Max open files")).expect("a limit");
+    assert_eq!(open_files.split_whitespace().nth(3), Some("1064"));
+
+    let warning = limited("-n 264", &server).line_with("open files");
+    assert!(warning.contains("WARN") && warning.contains("room for 100 clients, not 500"), "{warning}");
+}
+
+#[test]
+fn an_address_in_use_is_a_failure() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let taken = listener.local_addr().expect("an address").to_string();
+    let (code, _, message) = outcome(&mut unbusy(&["proxy", "--listen", &taken]));
+    assert_eq!(code, Some(1), "{message}");
+    assert!(message.starts_with(&format!("error: cannot listen on {taken}: ")), "{message}");
+    assert_eq!(message.matches("in use").count(), 1, "{message}");
+}
+
+#[test]
+fn listening_beyond_this_machine_must_be_allowed() {
+    let (code, _, message) = outcome(&mut unbusy(&["proxy", "--listen", "0.0.0.0:0"]));
+    assert_eq!(code, Some(2), "{message}");
+    assert!(message.starts_with("error: ") && message.contains("0.0.0.0:0"), "{message}");
+    let server = server();
+    let remote = proxy(&server, &["--listen=0.0.0.0:0", "--allow-remote"]);
+    remote.line_with("listening on 0.0.0.0:");
+}

@@ -1,0 +1,210 @@
+"""Servers, the proxy, and scripts that make a server busy."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Self
+
+import redis
+
+THRESHOLD_MS = 100
+SCRIPT_MS = 1000
+PATIENCE = 20.0
+
+# The variable that names each server's binary, and the name of its threshold.
+SERVERS = {
+    "redis-6.2": ("UNBUSY_TEST_REDIS_6_2", "lua-time-limit"),
+    "redis-7.0": ("UNBUSY_TEST_REDIS_7_0", "busy-reply-threshold"),
+    "valkey-9.1": ("UNBUSY_TEST_VALKEY_9_1", "busy-reply-threshold"),
+}
+
+SPIN = """
+local function now() local t = redis.call('TIME') return t[1] * 1000000 + t[2] end
+local stop = now() + ARGV[1] * 1000
+while now() < stop do end
+return 1
+"""
+
+
+def binary(variable: str) -> str:
+    path = os.environ.get(variable)
+    if not path or not shutil.which(path):
+        raise RuntimeError(f"set {variable} to the binary to test with; `cargo xtask test` does that")
+    return path
+
+
+def wait_until(what: str, condition) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        time.sleep(0.002)
+
+
+class Server:
+    """A real server on a free port, without persistence."""
+
+    def __init__(self, name: str, password: str | None = None) -> None:
+        variable, threshold = SERVERS[name]
+        self.name, self.password = name, password
+        self._folder = tempfile.TemporaryDirectory(prefix="unbusy-")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        command = [binary(variable), "--bind", "127.0.0.1", "--port", str(self.port), "--save", ""]
+        command += ["--dir", self._folder.name, f"--{threshold}", str(THRESHOLD_MS)]
+        command += ["--requirepass", password] if password else []
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        self.direct = self.client()
+        wait_until("the server answers", self._answers)
+
+    @property
+    def has_functions(self) -> bool:
+        return self.name != "redis-6.2"
+
+    def client(self, **options) -> redis.Redis:
+        """A client past the proxy."""
+        return redis.Redis(port=self.port, password=self.password, decode_responses=True, **options)
+
+    def rejections(self) -> int:
+        """How many commands were answered BUSY so far."""
+        return self.direct.info("errorstats").get("errorstat_BUSY", {}).get("count", 0)
+
+    def snapshot(self) -> dict:
+        """All data of all databases."""
+        data = {}
+        for db in range(16):
+            with self.client(db=db) as client:
+                data |= {(db, key): value_of(client, key) for key in client.scan_iter(count=10_000)}
+        return data
+
+    def _answers(self) -> bool:
+        assert self._process.poll() is None, "the server ended at its start"
+        with contextlib.suppress(redis.ConnectionError):
+            return self.direct.ping()
+        return False
+
+    def stop(self) -> None:
+        self.direct.close()
+        self._process.kill()
+        self._process.wait()
+        self._folder.cleanup()
+
+
+def value_of(client: redis.Redis, key: str):
+    match client.type(key):
+        case "string":
+            return client.get(key)
+        case "list":
+            return client.lrange(key, 0, -1)
+        case "set":
+            return client.smembers(key)
+        case "hash":
+            return client.hgetall(key)
+        case "zset":
+            return client.zrange(key, 0, -1, withscores=True)
+        case "stream":
+            return client.xrange(key)
+        case other:
+            raise AssertionError(f"{key} is a {other}")
+
+
+class Proxy:
+    """`unbusy proxy` in front of a server."""
+
+    LISTENING = "listening on 127.0.0.1:"
+
+    def __init__(self, server: Server, *arguments: str) -> None:
+        command = [binary("UNBUSY_BIN"), "proxy", "--listen", "127.0.0.1:0"]
+        command += ["--upstream", f"redis://127.0.0.1:{server.port}", *arguments]
+        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self.log: list[str] = []
+        self._reader = threading.Thread(target=self._read_log, daemon=True)
+        self._reader.start()
+        wait_until("the proxy listens", lambda: self._port() or self._process.poll() is not None)
+        port = self._port()
+        assert port, f"the proxy ended at its start: {self.log}"
+        self.port = int(port)
+
+    def _read_log(self) -> None:
+        for line in self._process.stderr:
+            self.log.append(line.rstrip())
+
+    def _port(self) -> str | None:
+        for line in list(self.log):
+            if self.LISTENING in line:
+                return line.split(self.LISTENING)[1].split()[0]
+        return None
+
+    def client(self, **options) -> redis.Redis:
+        return redis.Redis(port=self.port, **({"decode_responses": True} | options))
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._reader.join()
+        self._process.stderr.close()
+
+
+class BusyScript:
+    """A script on a connection of its own, running while the block does."""
+
+    def __init__(self, server: Server, millis: int = SCRIPT_MS) -> None:
+        self._server, self._millis = server, millis
+
+    def __enter__(self) -> Self:
+        self._client = self._server.client(socket_timeout=PATIENCE + self._millis / 1000)
+        self._client.ping()
+        self._before = self._server.rejections()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        wait_until("the server is busy", self._is_busy)
+        return self
+
+    def _run(self) -> None:
+        assert self._client.eval(SPIN, 0, self._millis) == 1
+        self.ended = time.monotonic()
+
+    def _is_busy(self) -> bool:
+        try:
+            self._server.direct.ping()
+        except redis.ResponseError as error:
+            return str(error).startswith("BUSY ") or "BUSY" in type(error).__name__.upper()
+        assert self._thread.is_alive(), "the script ended and the server was never busy"
+        return False
+
+    def __exit__(self, kind, *_error) -> None:
+        self._thread.join()
+        self._client.close()
+        # One of them is the question whether the server is busy. A run in which nothing was held has shown nothing.
+        assert kind or self._server.rejections() > self._before + 1, "nothing was held"
+
+
+def all_at_once(work: dict) -> None:
+    """Runs the functions in threads; raises the first error, with the name of its function."""
+    with ThreadPoolExecutor(max_workers=len(work)) as pool:
+        running = {name: pool.submit(function) for name, function in work.items()}
+        for name, future in running.items():
+            try:
+                future.result(timeout=PATIENCE)
+            except Exception as error:
+                error.add_note(f"in: {name}")
+                raise
+
+
+def cached_servers() -> dict[str, str]:
+    """The binaries that `cargo xtask servers` has fetched, for those who call pytest by hand."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(base) / "unbusy" / "servers"
+    return {
+        variable: str(folder / name / ("valkey-server" if name.startswith("valkey") else "redis-server"))
+        for name, (variable, _) in SERVERS.items()
+    }
