@@ -1,0 +1,78 @@
+//! The chores of the project, each of them one command: `cargo xtask help`.
+#![allow(clippy::print_stderr, reason = "telling how a chore goes is what this program is for")]
+
+mod bench;
+mod debian;
+mod demo;
+mod deny;
+mod python;
+mod servers;
+mod shell;
+mod steps;
+mod wheel;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// The chores of unbusy: a demonstration, the test servers, and everything that must pass before a change goes in.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Show what unbusy does, on a real server that is started for it.
+    ///
+    /// Uses the redis-server or valkey-server on PATH, else one that `cargo xtask servers` has fetched, else fetches
+    /// Valkey (1.6 MB, into the cache, nothing is installed). Builds `unbusy` in release mode and runs `unbusy demo`.
+    #[command(after_help = "Example: cargo xtask demo -- --help")]
+    Demo {
+        /// What to pass on to `unbusy demo`.
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Fetch the servers that the tests run against, once.
+    ///
+    /// Redis 6.2, Redis 7.0 and Valkey 9.1 go into `$XDG_CACHE_HOME/unbusy/servers` (or `~/.cache/unbusy/servers`);
+    /// what is already there is kept. Nothing is installed and no service is started. To use a server of your own, set
+    /// `UNBUSY_TEST_REDIS_6_2`, `UNBUSY_TEST_REDIS_7_0` or `UNBUSY_TEST_VALKEY_9_1` to its binary.
+    Servers,
+    /// Measure what unbusy costs, beside haproxy and beside no proxy at all, and print a table in Markdown.
+    ///
+    /// Takes some ten minutes and wants a quiet machine. redis-benchmark and haproxy must be installed; root gets them
+    /// from Debian. docs/benchmarks.md holds a run and tells how to read it.
+    #[command(after_help = "Example: cargo xtask bench --rounds 3 --only P16")]
+    Bench(bench::BenchArgs),
+    /// Run everything that must pass: the same as CI does.
+    #[command(after_help = steps::help())]
+    Test {
+        /// Leave the Python scenarios out.
+        #[arg(long)]
+        skip_python: bool,
+        /// Run this step only; may be given several times.
+        #[arg(long, value_name = "STEP", value_parser = steps::names())]
+        only: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    run(Cli::parse().chore).unwrap_or_else(|error| {
+        eprintln!("xtask: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(chore: Chore) -> Result<ExitCode> {
+    match chore {
+        Chore::Demo { args } => return demo::run(&args),
+        Chore::Servers => servers::fetch_all()?,
+        Chore::Bench(args) => bench::run(&args)?,
+        Chore::Test { skip_python, only } => steps::run(skip_python, &only)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

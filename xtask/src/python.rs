@@ -1,0 +1,41 @@
+//! The scenarios in Python: real client libraries against the real binary.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use testkit::Flavor;
+
+use crate::{servers, shell};
+
+const FOLDER: &str = "tests/python";
+
+pub(crate) fn scenarios() -> Result<()> {
+    if !shell::root().join(FOLDER).exists() {
+        eprintln!("there is no {FOLDER}: nothing to run");
+        return Ok(());
+    }
+    let python = environment()?;
+    shell::run(&mut shell::cargo(&["build", "--quiet", "--package", "unbusy-cli"]))?;
+    let mut pytest = shell::command(python, &["-m", "pytest", "-p", "no:cacheprovider", FOLDER]);
+    pytest.env("UNBUSY_BIN", shell::built("debug", "unbusy")?);
+    for flavor in Flavor::ALL {
+        pytest.env(flavor.variable(), servers::ensure_present(flavor)?);
+    }
+    shell::run(&mut pytest)
+}
+
+/// A virtual environment in the cache with exactly what the scenarios ask for; returns its Python.
+fn environment() -> Result<PathBuf> {
+    let tag = "import sys; print(sys.implementation.cache_tag, end='')";
+    let tag = shell::output(&mut shell::command("python3", &["-c", tag]))?;
+    let folder = testkit::cache_dir().join("venv").join(tag);
+    let python = folder.join("bin/python");
+    if !python.exists() {
+        shell::output(shell::command("python3", &["-m", "venv"]).arg(&folder))?;
+    }
+    let pins = format!("{FOLDER}/requirements.txt");
+    let mut pip =
+        shell::command(&python, &["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    shell::output(pip.args(["--require-hashes", "--requirement", &pins]))?;
+    Ok(python)
+}

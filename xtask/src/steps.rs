@@ -1,0 +1,83 @@
+//! `cargo xtask test`: everything that must pass, in the order in which it is cheapest to fail.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::builder::PossibleValuesParser;
+
+use crate::{deny, python, servers, shell};
+
+struct Step {
+    name: &'static str,
+    about: &'static str,
+    run: fn() -> Result<()>,
+}
+
+const PYTHON: &str = "python";
+
+const STEPS: [Step; 9] = [
+    Step { name: "servers", about: "the servers to test with are there", run: servers::fetch_all },
+    Step { name: "fmt", about: "the code is formatted", run: fmt },
+    Step { name: "clippy", about: "no lint has anything to say", run: clippy },
+    Step { name: "doc", about: "the documentation builds and its links lead somewhere", run: doc },
+    Step { name: "deny", about: "licences and sources of the dependencies are welcome", run: deny::policy },
+    Step { name: "advisories", about: "no dependency has a known weakness", run: deny::advisories },
+    Step { name: "test", about: "all tests in Rust but the documentation's", run: test },
+    Step { name: "doctest", about: "the examples in the documentation", run: doctest },
+    Step { name: PYTHON, about: "scenarios with Python clients", run: python::scenarios },
+];
+
+pub(crate) fn names() -> PossibleValuesParser {
+    PossibleValuesParser::new(STEPS.iter().map(|step| step.name))
+}
+
+pub(crate) fn help() -> String {
+    let lines = STEPS.iter().map(|step| format!("  {:<11} {}", step.name, step.about));
+    format!("Steps:\n{}", lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// Runs the steps that were asked for, and stops at the first that fails.
+pub(crate) fn run(skip_python: bool, only: &[String]) -> Result<()> {
+    let asked = |step: &&Step| only.is_empty() || only.iter().any(|name| name == step.name);
+    let wanted = |step: &&Step| asked(step) && !(skip_python && step.name == PYTHON);
+    let start = Instant::now();
+    for step in STEPS.iter().filter(wanted) {
+        run_step(step)?;
+    }
+    eprintln!("=== all passed in {:.1} s", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn run_step(step: &Step) -> Result<()> {
+    eprintln!("=== {}: {}", step.name, step.about);
+    let start = Instant::now();
+    let result = (step.run)();
+    let seconds = start.elapsed().as_secs_f64();
+    let word = if result.is_ok() { "ok" } else { "FAILED" };
+    eprintln!("=== {}: {word} in {seconds:.1} s", step.name);
+    result.with_context(|| format!("step `{0}` failed (again with `cargo xtask test --only {0}`)", step.name))
+}
+
+fn fmt() -> Result<()> {
+    shell::run(&mut shell::cargo(&["fmt", "--all", "--check"]))
+}
+
+fn clippy() -> Result<()> {
+    shell::run(&mut shell::cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+fn doc() -> Result<()> {
+    let mut doc = shell::cargo(&["doc", "--no-deps", "--workspace", "--document-private-items"]);
+    shell::run(doc.env("RUSTDOCFLAGS", "-Dwarnings"))
+}
+
+fn test() -> Result<()> {
+    // nextest keeps tests with servers apart and stops one that hangs (.config/nextest.toml), but not all have it.
+    let nextest = shell::succeeds(&mut shell::cargo(&["nextest", "--version"]));
+    let args: &[&str] = if nextest { &["nextest", "run"] } else { &["test", "--lib", "--bins", "--tests"] };
+    shell::run(shell::cargo(args).arg("--workspace"))
+}
+
+fn doctest() -> Result<()> {
+    shell::run(&mut shell::cargo(&["test", "--workspace", "--doc"]))
+}
