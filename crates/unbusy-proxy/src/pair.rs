@@ -325,10 +325,10 @@ impl<'a> Pair<'a> {
     }
 
     /// Sends what may be sent, asking the gate where needed.
-    fn send(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Time) -> Result<bool, End> {
+    fn send(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, mut now: Time) -> Result<bool, End> {
         let mut progress = false;
         loop {
-            if !self.write_server(cx, scratch, now, &mut progress) {
+            if !self.write_server(cx, scratch, &mut now, &mut progress) {
                 return Ok(progress);
             }
             match self.session.want() {
@@ -359,12 +359,21 @@ impl<'a> Pair<'a> {
         &mut self,
         cx: &mut Context<'_>,
         scratch: &mut Scratch,
-        now: Time,
+        now: &mut Time,
         progress: &mut bool,
     ) -> bool {
         while !self.session.outgoing().is_empty() {
             if self.server_deaf {
                 return false;
+            }
+            if self.session.needs_lease() {
+                *now = self.shared.now();
+                if !self.shared.is_free(*now) {
+                    self.session.take_back();
+                    if self.session.outgoing().is_empty() {
+                        return true;
+                    }
+                }
             }
             let written = match self.server.poll_write(cx, self.session.outgoing()) {
                 Poll::Pending => return false,
@@ -379,7 +388,7 @@ impl<'a> Pair<'a> {
             self.session.wrote(written, &mut scratch.out);
             if scratch.out.rejection.is_some() || !scratch.out.pieces().is_empty() {
                 self.deliver(cx, &[], &scratch.out);
-                self.report(cx, &scratch.out, now);
+                self.report(cx, &scratch.out, *now);
             }
             self.unflushed = true;
             *progress = true;

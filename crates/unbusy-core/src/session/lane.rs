@@ -155,6 +155,19 @@ impl Lane {
         self.sent_bytes += entry.bytes;
     }
 
+    /// Whether nothing of the last command in flight has been written.
+    pub(super) fn last_is_unwritten(&self) -> bool {
+        self.in_flight() > 0 && self.sent_bytes - self.entries[self.sent - 1].bytes >= self.written
+    }
+
+    /// The last command in flight is not sent after all. Only while nothing of it is written.
+    pub(super) fn take_back(&mut self) -> &Entry {
+        self.sent -= 1;
+        let entry = &self.entries[self.sent];
+        self.sent_bytes -= entry.bytes;
+        entry
+    }
+
     /// Relaxed order: the next command has been executed already. Only when all before it is written.
     pub(super) fn skip_next(&mut self) {
         self.sent_bytes += self.entries[self.sent].bytes;

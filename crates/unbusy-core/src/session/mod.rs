@@ -6,7 +6,8 @@
 //!    [`Session::server_bytes`]. Both fill an [`Out`]: what goes to the client, and what the gate must know.
 //! 2. After that, and whenever the gate lets this connection go, [`Session::want`] tells what the session would send.
 //!    The shell asks the gate if need be, answers with [`Session::send`], writes [`Session::outgoing`] as far as the
-//!    socket takes it, and says so with [`Session::wrote`].
+//!    socket takes it, and says so with [`Session::wrote`]. If [`Session::needs_lease`], it looks at its clock once
+//!    more before it writes.
 //! 3. While it waits at the gate, [`Session::deadline`] tells when to call [`Session::expire`].
 //!
 //! Requests are kept as they were read until they are answered. Replies pass through, and only the head of an error
@@ -86,6 +87,8 @@ pub struct Session {
     client: ClientSide,
     replies: ReplyScanner,
     plan: Plan,
+    /// What was sent last relies on a lease.
+    leased: bool,
     /// The head of a reply that is kept back until it is known what it is.
     head: Vec<u8>,
     /// What the server said when it rejected the command that is held.
@@ -158,6 +161,7 @@ impl Session {
             client: ClientSide::default(),
             replies: ReplyScanner::default(),
             plan: Plan::Deliver,
+            leased: false,
             head: Vec::new(),
             rejection: None,
             flags: Flags::default(),
@@ -381,6 +385,7 @@ impl Session {
             return;
         }
         let free = pass == Pass::Free || !self.policy.holds_any();
+        self.leased = pass == Pass::Free && self.policy.strict;
         let unit = if free { usize::MAX } else { self.transaction_ahead().unwrap_or(1) };
         let mut sent = 0;
         while sent < unit {
@@ -390,6 +395,25 @@ impl Session {
                 Next::Pass | Next::Gate => self.send_one(now),
             }
             sent += 1;
+        }
+    }
+
+    /// Whether what is to be written may go only while a lease runs, since more than one command is in flight then.
+    /// The shell looks at its clock again just before it writes such bytes, and takes them back with
+    /// [`Session::take_back`] if the lease is over: between a decision and the write a thread can lose its processor.
+    pub fn needs_lease(&self) -> bool {
+        self.leased && self.lane.in_flight() > 1 && !self.flags.tunnel
+    }
+
+    /// Commands of which nothing has been written count as not sent; [`Session::send`] may send them again.
+    pub fn take_back(&mut self) {
+        while self.lane.last_is_unwritten() {
+            let entry = self.lane.take_back();
+            let kind = entry.command.kind;
+            self.scripts_in_flight -= u32::from(self.runs_script(kind));
+        }
+        if self.flags.draining && self.lane.in_flight() == 0 {
+            self.drained();
         }
     }
 

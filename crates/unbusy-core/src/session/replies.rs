@@ -595,7 +595,7 @@ impl Session {
     }
 
     /// All in flight is answered, and some of it was rejected.
-    fn drained(&mut self) {
+    pub(super) fn drained(&mut self) {
         self.flags.draining = false;
         self.flags.held = true;
         if self.flags.gone {
