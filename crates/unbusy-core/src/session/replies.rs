@@ -66,7 +66,7 @@ impl Session {
     /// When they cannot be replies to what was sent; the session is over then.
     pub fn server_bytes(&mut self, bytes: &[u8], now: Time, out: &mut Out) -> Result<(), SessionError> {
         let mut at = 0;
-        while at < bytes.len() {
+        while at < bytes.len() || self.flags.head_planned {
             if self.flags.tunnel {
                 // Also the answer to malformed bytes is none that a client wants that wants no replies.
                 if !(self.flags.broken && self.client.muted) {
@@ -75,7 +75,12 @@ impl Session {
                 return Ok(());
             }
             if self.replies.between_frames() {
-                match self.begin(bytes, at, out) {
+                let begin = if self.flags.head_planned {
+                    Begin::Frame(self.plan_head(out))
+                } else {
+                    self.begin(bytes, at, out)
+                };
+                match begin {
                     Begin::Frame(plan) => self.plan = plan,
                     Begin::Skip(count) => {
                         at += count;
@@ -199,16 +204,18 @@ impl Session {
             }
         }
         let line = &bytes[..end.unwrap_or(bytes.len())];
-        if self.flags.head_planned {
-            self.flags.head_planned = false;
-            let head = std::mem::take(&mut self.head);
-            let plan = self.plan_error(&head, out);
-            self.head = head;
-            return Begin::Frame(plan);
-        }
         self.head.extend_from_slice(line);
         self.flags.head_planned = end.is_some() || self.head.len() >= ERROR_HEAD_BYTES;
         Begin::Skip(line.len())
+    }
+
+    /// The head that came in pieces is long enough.
+    fn plan_head(&mut self, out: &mut Out) -> Plan {
+        self.flags.head_planned = false;
+        let head = std::mem::take(&mut self.head);
+        let plan = self.plan_error(&head, out);
+        self.head = head;
+        plan
     }
 
     /// The kind of the command that is answered next.
