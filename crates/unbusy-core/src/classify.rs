@@ -47,7 +47,7 @@ pub fn rejected(code: &str, message: &str, kind: Kind) -> Option<Cause> {
     if kind == Kind::Kill {
         return None;
     }
-    let exact_only = matches!(kind, Kind::Script | Kind::Foreign);
+    let exact_only = kind.may_answer_busy();
     match code {
         "BUSY" => match exact_busy(message) {
             None if !exact_only => Some(Cause::Module),

@@ -154,6 +154,11 @@ impl Kind {
         )
     }
 
+    /// It can answer with a text of its own that reads like the server's BUSY, after having written.
+    pub const fn may_answer_busy(self) -> bool {
+        matches!(self, Self::Script | Self::Foreign)
+    }
+
     /// Answered by a busy server, and not by chance: it may pass the gate when nothing of its own connection is
     /// in its way. Kills must act at once; AUTH and HELLO come before a kill on a new connection.
     pub const fn passes_gate(self) -> bool {

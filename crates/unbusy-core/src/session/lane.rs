@@ -33,6 +33,8 @@ pub(super) struct Entry {
     pub(super) busy_since: Option<Time>,
     /// The server itself rejected it, so it is known to be rejected while busy.
     pub(super) rejected: bool,
+    /// A PING goes in front of it, in its bytes, and is answered first.
+    pub(super) pinged: bool,
     /// Relaxed order only: its reply came before that of a rejected command in front of it.
     pub(super) early_reply: Option<Box<[u8]>>,
 }
@@ -98,6 +100,7 @@ impl Lane {
             sent: now,
             busy_since: None,
             rejected: false,
+            pinged: false,
             early_reply: None,
         });
     }
@@ -153,6 +156,16 @@ impl Lane {
         entry.sent = now;
         self.sent += 1;
         self.sent_bytes += entry.bytes;
+    }
+
+    /// The next command is sent in one piece with these bytes in front of it, now and whenever it is sent again.
+    pub(super) fn put_ahead(&mut self, ping: &[u8]) {
+        let at = self.head + self.sent_bytes;
+        self.bytes.splice(at..at, ping.iter().copied());
+        self.parsed += ping.len();
+        let entry = &mut self.entries[self.sent];
+        entry.bytes += ping.len();
+        entry.pinged = true;
     }
 
     /// Whether nothing of the last command in flight has been written.

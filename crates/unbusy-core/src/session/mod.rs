@@ -102,6 +102,8 @@ pub struct Session {
     /// A command that is never answered was sent.
     silent_in_flight: bool,
     ping: Ping,
+    /// What a PING in one piece with the first command in flight has told.
+    ahead: Ahead,
     /// What the first rejected command was told, if it is a script.
     doubt: Option<(Cause, Time)>,
     early_bytes: usize,
@@ -123,6 +125,23 @@ enum Ping {
         at: Time,
     },
 }
+
+/// A PING in front of a command, small enough for the server to read both at once: nothing is executed between them, so
+/// what the PING is told holds for the command. A script's answer is judged by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ahead {
+    /// Not answered yet. Whether both went in one write.
+    Asked {
+        whole: bool,
+    },
+    Busy,
+    Open,
+    /// It was refused for another reason, or could be read apart from the command.
+    Unclear,
+}
+
+/// PING and command together must fit into one segment of any common line, or the server could read them apart.
+const SEGMENT_BYTES: usize = 1200;
 
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
@@ -170,6 +189,7 @@ impl Session {
             scripts_in_flight: 0,
             silent_in_flight: false,
             ping: Ping::None,
+            ahead: Ahead::Unclear,
             doubt: None,
             early_bytes: 0,
         }
@@ -386,6 +406,9 @@ impl Session {
         }
         let free = pass == Pass::Free || !self.policy.holds_any();
         self.leased = pass == Pass::Free && self.policy.strict;
+        if pass == Pass::One {
+            self.put_ping_ahead();
+        }
         let unit = if free { usize::MAX } else { self.transaction_ahead().unwrap_or(1) };
         let mut sent = 0;
         while sent < unit {
@@ -395,6 +418,18 @@ impl Session {
                 Next::Pass | Next::Gate => self.send_one(now),
             }
             sent += 1;
+        }
+    }
+
+    /// A script that is sent without a lease gets a PING in front of it, unless that would come between the command and
+    /// what it belongs to, or its reply would be hard to tell.
+    fn put_ping_ahead(&mut self) {
+        let alone = self.lane.in_flight() == 0 && self.lane.kept == 0 && self.client.transaction.is_none();
+        let mixed = self.client.monitoring || self.client.subscriptions.any();
+        let Some(next) = self.lane.entries.get(self.lane.sent) else { return };
+        let fits = next.bytes + PING.len() <= SEGMENT_BYTES;
+        if alone && !mixed && fits && !next.pinged && next.command.kind.may_answer_busy() {
+            self.lane.put_ahead(PING);
         }
     }
 
@@ -435,6 +470,9 @@ impl Session {
         let kind = entry.command.kind;
         self.scripts_in_flight += u32::from(self.runs_script(kind));
         self.silent_in_flight |= matches!(kind, Kind::Empty | Kind::Unanswered | Kind::Monitor);
+        if entry.pinged {
+            self.ahead = Ahead::Asked { whole: true };
+        }
         self.lane.send_next(now);
     }
 
@@ -462,6 +500,9 @@ impl Session {
             return;
         }
         self.lane.wrote(bytes);
+        if let Ahead::Asked { whole } = &mut self.ahead {
+            *whole &= self.lane.answered_is_written();
+        }
         if std::mem::take(&mut self.silent_in_flight) {
             self.answer_silent(out);
         }

@@ -1,7 +1,7 @@
 //! The server's bytes: whose reply is it, and what becomes of it?
 
 use super::client::{PubSub, TRANSACTION_BYTES_MAX, Transaction};
-use super::{Out, Ping, Session, SessionError};
+use super::{Ahead, Out, Ping, Session, SessionError};
 use crate::command::{Identity, Kind, ReplyMode, Topic};
 use crate::resp::Scanned;
 use crate::{Cause, Event, Time, aborted, rejected};
@@ -218,6 +218,14 @@ impl Session {
         plan
     }
 
+    /// Whether the next reply is that to a PING of the session's own.
+    fn awaits_ping(&self) -> bool {
+        let ahead = matches!(self.ahead, Ahead::Asked { .. })
+            && self.lane.in_flight() > 0
+            && self.lane.entries[self.lane.answered].pinged;
+        ahead || matches!(self.ping, Ping::Sent { .. })
+    }
+
     /// The kind of the command that is answered next.
     fn current(&self) -> Option<Kind> {
         (self.lane.in_flight() > 0).then(|| self.lane.entries[self.lane.answered].command.kind)
@@ -230,7 +238,7 @@ impl Session {
         if self.client.monitoring && self.client.muted && first == b'+' {
             return Plan::Undecided;
         }
-        if matches!(self.ping, Ping::Sent { .. }) {
+        if self.awaits_ping() {
             return Plan::PingAnswered;
         }
         let Some(kind) = self.current() else { return Plan::Deliver };
@@ -282,7 +290,7 @@ impl Session {
     fn plan_error(&mut self, line: &[u8], out: &mut Out) -> Plan {
         let text = String::from_utf8_lossy(&line[1..]);
         let (code, message) = text.trim_end().split_once(' ').unwrap_or_else(|| (text.trim_end(), ""));
-        if matches!(self.ping, Ping::Sent { .. }) {
+        if self.awaits_ping() {
             return rejected(code, message, Kind::Plain).map_or(Plan::PingAnswered, Plan::PingRejected);
         }
         let Some(kind) = self.current() else { return self.plan_stray(code) };
@@ -323,6 +331,10 @@ impl Session {
         let behind_kept = self.lane.answered >= self.lane.kept;
         if self.flags.final_try && behind_kept {
             out.given_up += 1;
+            return self.plan_final(kind, "BUSY", out);
+        }
+        if kind.may_answer_busy() && self.ahead == Ahead::Open && self.lane.entries[self.lane.answered].pinged
+        {
             return self.plan_final(kind, "BUSY", out);
         }
         match &mut self.client.transaction {
@@ -407,11 +419,7 @@ impl Session {
                 self.hold(cause, now, out);
             }
             Plan::Restart => self.restart(out),
-            Plan::PingRejected(cause) => {
-                let Ping::Sent { at, .. } = self.ping else { return Ok(()) };
-                self.ping = Ping::Due { doubt: None };
-                out.rejected(cause, at);
-            }
+            Plan::PingRejected(cause) => self.ping_rejected(cause, out),
             Plan::PingAnswered => self.ping_answered(is_error, now, out),
             Plan::Queued(cause) => {
                 if let Some(transaction) = &mut self.client.transaction {
@@ -553,7 +561,8 @@ impl Session {
         }
         entry.rejected = true;
         let (kind, sent) = (entry.command.kind, entry.sent);
-        if !matches!(kind, Kind::Script | Kind::Foreign) {
+        let known = entry.pinged && self.ahead == Ahead::Busy;
+        if known || !kind.may_answer_busy() {
             out.rejected(cause, sent);
         } else if at == self.lane.kept {
             self.doubt = Some((cause, sent));
@@ -576,10 +585,28 @@ impl Session {
         self.complete(is_error, false, out);
     }
 
+    fn ping_rejected(&mut self, cause: Cause, out: &mut Out) {
+        if let Ping::Sent { at, .. } = self.ping {
+            self.ping = Ping::Due { doubt: None };
+            out.rejected(cause, at);
+        } else {
+            out.rejected(cause, self.lane.entries[self.lane.answered].sent);
+            self.ahead = self.told_ahead(Ahead::Busy);
+        }
+    }
+
+    /// What a PING ahead told holds for the command behind it only if the server got both at once.
+    fn told_ahead(&self, told: Ahead) -> Ahead {
+        if self.ahead == (Ahead::Asked { whole: true }) { told } else { Ahead::Unclear }
+    }
+
     /// The server is open. If a PING was rejected before this one, so was the script, and it is sent again; otherwise
     /// nobody can tell whether it ran, and its client gets the reply as it came.
     fn ping_answered(&mut self, is_error: bool, now: Time, out: &mut Out) {
-        let Ping::Sent { doubt, at, .. } = self.ping else { return };
+        let Ping::Sent { doubt, at, .. } = self.ping else {
+            self.ahead = if is_error { Ahead::Unclear } else { self.told_ahead(Ahead::Open) };
+            return;
+        };
         self.ping = Ping::None;
         if !is_error {
             out.proof = out.proof.max(Some(at));
@@ -619,7 +646,7 @@ impl Session {
             self.lane.rewind();
         }
         let first = self.lane.entries.get(self.lane.kept).map(|entry| entry.command.kind);
-        if matches!(first, Some(Kind::Script | Kind::Foreign)) {
+        if first.is_some_and(Kind::may_answer_busy) {
             self.ping = Ping::Due { doubt: self.doubt.take() };
         }
     }

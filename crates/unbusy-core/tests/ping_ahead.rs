@@ -1,0 +1,116 @@
+//! A script can answer with the server's own BUSY text. A PING in one piece with it tells which of both it was.
+
+use unbusy_core::session::{Out, Pass, SessionError, Want};
+use unbusy_core::{Policy, Session, Time};
+
+const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+const SCRIPT: &[u8] = b"EVALSHA 5332031c6b470dc5a0dd9b4bf2030dea6d65de91 0\r\n";
+const BUSY: &[u8] =
+    b"-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n";
+
+fn session_with(bytes: &[u8]) -> Session {
+    let mut session = Session::new(Policy::default());
+    session.client_bytes(bytes, Time::ZERO, &mut Out::default()).unwrap();
+    session
+}
+
+/// Sends under `pass` and writes it all; what the server got.
+fn sent(session: &mut Session, pass: Pass) -> Vec<u8> {
+    session.send(pass, Time::ZERO);
+    let bytes = session.outgoing().to_vec();
+    session.wrote(bytes.len(), &mut Out::default());
+    bytes
+}
+
+/// What the client gets when the server answers so.
+fn answer(session: &mut Session, bytes: &[u8]) -> Result<Vec<u8>, SessionError> {
+    let mut out = Out::default();
+    session.server_bytes(bytes, Time::ZERO, &mut out)?;
+    Ok(out.to_client(bytes))
+}
+
+#[test]
+fn both_rejected_is_a_rejection_beyond_doubt() {
+    let mut session = session_with(SCRIPT);
+    assert_eq!(sent(&mut session, Pass::One), [PING, SCRIPT].concat());
+    assert_eq!(answer(&mut session, &BUSY.repeat(2)).unwrap(), b"");
+    assert!(session.is_held());
+    assert_eq!(session.doubt(), None);
+    assert!(matches!(session.want(), Want::Gate(ask) if ask.scout));
+}
+
+#[test]
+fn an_answered_ping_makes_the_text_the_scripts_own() {
+    let mut session = session_with(SCRIPT);
+    sent(&mut session, Pass::One);
+    assert_eq!(answer(&mut session, &[b"+PONG\r\n", BUSY].concat()).unwrap(), BUSY);
+    assert!(!session.is_held());
+    assert!(session.is_quiet(), "it must not run again");
+}
+
+#[test]
+fn replies_in_pieces_tell_the_same() {
+    let mut session = session_with(SCRIPT);
+    sent(&mut session, Pass::One);
+    let mut got = Vec::new();
+    for byte in [b"+PONG\r\n", BUSY].concat() {
+        got.extend(answer(&mut session, &[byte]).unwrap());
+    }
+    assert_eq!(got, BUSY);
+}
+
+#[test]
+fn a_refused_ping_tells_nothing() {
+    let mut session = session_with(SCRIPT);
+    sent(&mut session, Pass::One);
+    let refused = b"-NOPERM User limited has no permissions to run the 'ping' command\r\n";
+    assert_eq!(answer(&mut session, &[refused, BUSY].concat()).unwrap(), b"");
+    assert!(session.doubt().is_some());
+}
+
+#[test]
+fn what_the_server_could_read_apart_tells_nothing() {
+    let mut session = session_with(SCRIPT);
+    session.send(Pass::One, Time::ZERO);
+    session.wrote(PING.len() + 3, &mut Out::default());
+    let rest = session.outgoing().len();
+    session.wrote(rest, &mut Out::default());
+    assert_eq!(answer(&mut session, &[b"+PONG\r\n", BUSY].concat()).unwrap(), b"");
+    assert!(session.doubt().is_some());
+}
+
+#[test]
+fn held_and_sent_again_it_is_answered_once() {
+    let mut session = session_with(&[SCRIPT, SCRIPT].concat());
+    sent(&mut session, Pass::One);
+    answer(&mut session, &BUSY.repeat(2)).unwrap();
+    assert_eq!(sent(&mut session, Pass::One), PING, "the server is asked, not the script");
+    assert_eq!(answer(&mut session, b"+PONG\r\n").unwrap(), b"");
+    assert_eq!(sent(&mut session, Pass::Free), [PING, SCRIPT, SCRIPT].concat());
+    assert_eq!(answer(&mut session, b"+PONG\r\n:1\r\n:2\r\n").unwrap(), b":1\r\n:2\r\n");
+    assert!(session.is_quiet());
+}
+
+#[test]
+fn nothing_comes_between_commands_that_belong_together() {
+    let script_behind = |before: &[u8], reply: &[u8]| {
+        let mut session = session_with(before);
+        sent(&mut session, Pass::One);
+        answer(&mut session, reply).unwrap();
+        session.client_bytes(SCRIPT, Time::ZERO, &mut Out::default()).unwrap();
+        sent(&mut session, Pass::One)
+    };
+    assert_eq!(script_behind(b"GET k\r\n", b"$-1\r\n"), [PING, SCRIPT].concat());
+    assert_eq!(script_behind(b"ASKING\r\n", b"+OK\r\n"), SCRIPT);
+    assert_eq!(script_behind(b"MULTI\r\n", b"+OK\r\n"), SCRIPT);
+    assert_eq!(script_behind(b"SUBSCRIBE a\r\n", b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n"), SCRIPT);
+    assert_eq!(script_behind(b"MONITOR\r\n", b"+OK\r\n"), SCRIPT);
+}
+
+#[test]
+fn only_scripts_sent_alone_and_small_ones_are_asked_about() {
+    assert_eq!(sent(&mut session_with(SCRIPT), Pass::Free), SCRIPT);
+    assert_eq!(sent(&mut session_with(b"GET k\r\n"), Pass::One), b"GET k\r\n");
+    let large = format!("EVAL \"return '{}'\" 0\r\n", "x".repeat(1200)).into_bytes();
+    assert_eq!(sent(&mut session_with(&large), Pass::One), large);
+}
