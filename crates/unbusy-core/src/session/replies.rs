@@ -455,7 +455,9 @@ impl Session {
             return true;
         }
         let word = match frame.kind {
-            b'>' | b'*' => PubSub::read(frame.head()),
+            b'>' => PubSub::read(frame.head()),
+            // In RESP3 an array is always a reply, though EXEC's may begin with a confirmation.
+            b'*' if !self.client.resp3 => PubSub::read(frame.head()),
             _ => return false,
         };
         match word {
