@@ -98,11 +98,11 @@ impl RequestScanner {
         match self.state {
             State::Start => Ok(match bytes.first() {
                 None => None,
-                Some(b'*') => self.line(bytes)?.map(count).transpose()?,
+                Some(b'*') => self.header(bytes)?.map(count).transpose()?,
                 Some(_) => Some(State::Inline),
             }),
             State::Inline => {
-                let end = self.line(bytes)?.map_or_else(|| bytes.len().min(LINE_BYTES_MAX), |_| self.at);
+                let end = self.inline_end(bytes)?.unwrap_or_else(|| bytes.len().min(LINE_BYTES_MAX));
                 if memchr::memchr(0, &bytes[..end]).is_some() {
                     return Err(RequestError::ZeroByte);
                 }
@@ -113,7 +113,7 @@ impl RequestScanner {
                 if bytes.get(from).is_some_and(|&byte| byte != b'$') {
                     return Err(RequestError::NoDollar);
                 }
-                let Some(line) = self.line(bytes)? else { return Ok(None) };
+                let Some(line) = self.header(bytes)? else { return Ok(None) };
                 let length = length(line)?;
                 Ok(Some(State::Body { left, end: self.at as u64 + length + 2 }))
             }
@@ -127,17 +127,32 @@ impl RequestScanner {
         }
     }
 
-    /// The line at `self.at` without its type byte, once it is complete; moves behind it.
-    fn line<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<&'a [u8]>, RequestError> {
+    /// The header line at `self.at` without its type byte, once it is complete; moves behind it.
+    ///
+    /// Servers look for the return only and skip whatever byte is behind it.
+    fn header<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<&'a [u8]>, RequestError> {
+        let Some(end) = self.find(b'\r', bytes)? else { return Ok(None) };
+        if end + 1 == bytes.len() {
+            return Ok(None);
+        }
+        let line = &bytes[self.at + 1..end];
+        self.at = end + 2;
+        Ok(Some(line))
+    }
+
+    /// The end of an inline command, once it is complete; moves there.
+    fn inline_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, RequestError> {
+        let end = self.find(b'\n', bytes)?;
+        self.at = end.map_or(self.at, |end| end + 1);
+        Ok(end)
+    }
+
+    fn find(&self, byte: u8, bytes: &[u8]) -> Result<Option<usize>, RequestError> {
         let rest = &bytes[self.at..];
         let window = &rest[..rest.len().min(LINE_BYTES_MAX)];
         // Numbers are short, so a plain loop finds their end sooner than a search call would.
-        match window.iter().position(|&byte| byte == b'\n') {
-            Some(end) => {
-                self.at += end + 1;
-                let line = window[..end].strip_suffix(b"\r").unwrap_or(&window[..end]);
-                Ok(Some(line.get(1..).unwrap_or_default()))
-            }
+        match window.iter().position(|&other| other == byte) {
+            Some(end) => Ok(Some(self.at + end)),
             None if rest.len() >= LINE_BYTES_MAX => Err(RequestError::LineTooLong),
             None => Ok(None),
         }
@@ -174,20 +189,20 @@ pub fn args(command: &[u8]) -> impl Iterator<Item = &[u8]> {
     let multibulk = command.first() == Some(&b'*');
     let mut rest = command;
     if multibulk {
-        split_line(&mut rest);
+        split_header(&mut rest);
     }
     std::iter::from_fn(move || if multibulk { next_bulk(&mut rest) } else { next_word(&mut rest) })
 }
 
-fn split_line<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let end = rest.iter().position(|&byte| byte == b'\n')?;
-    let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
-    *rest = &rest[end + 1..];
+fn split_header<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let end = rest.iter().position(|&byte| byte == b'\r')?;
+    let line = &rest[..end];
+    *rest = rest.get(end + 2..)?;
     Some(line)
 }
 
 fn next_bulk<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = usize::try_from(number::parse(split_line(rest)?.strip_prefix(b"$")?)?).ok()?;
+    let length = usize::try_from(number::parse(split_header(rest)?.strip_prefix(b"$")?)?).ok()?;
     let word = rest.get(..length)?;
     *rest = rest.get(length + 2..).unwrap_or_default();
     Some(word)
@@ -247,6 +262,15 @@ mod tests {
         assert_eq!(RequestScanner::default().scan(b"GET k\r\n\0"), Ok(Some(7)));
         assert_eq!(RequestScanner::default().scan(&vec![b'x'; 70_000]), Err(RequestError::LineTooLong));
         assert_eq!(RequestScanner::default().scan(&vec![b'x'; 60_000]), Ok(None));
+    }
+
+    #[test]
+    fn any_byte_may_stand_behind_a_return() {
+        let bytes = b"*2\rX$4\r\0ECHO..$1\r$x..";
+        assert_eq!(RequestScanner::default().scan(bytes), Ok(Some(bytes.len())));
+        assert_eq!(args(bytes).collect::<Vec<_>>(), [&b"ECHO"[..], b"x"]);
+        assert_eq!(RequestScanner::default().scan(b"*2\r"), Ok(None));
+        assert_eq!(RequestScanner::default().scan(b"*1\n$4\r\n"), Err(RequestError::BadCount));
     }
 
     #[test]
