@@ -606,6 +606,13 @@ fn handshakes() -> Vec<Row> {
 
 fn passwords() -> Vec<Row> {
     vec![
+        row("too many words before AUTH", &["GET k", "!*11\r\n"]).resp2_only(),
+        row("too long a word before AUTH", &["!*2\r\n$3\r\nGET\r\n$16385\r\n"]).resp2_only(),
+        row(
+            "as many words as one likes behind AUTH",
+            &["AUTH secret", "!*11\r\n$4\r\nMGET\r\n", &format!("!{}", "$1\r\nk\r\n".repeat(10)), "PING"],
+        )
+        .resp2_only(),
         row(
             "not allowed before AUTH",
             &["GET k", "SET k v", "NOSUCH", "SUBSCRIBE a", "MULTI", "EXEC", "PING"],

@@ -7,6 +7,11 @@ use super::number;
 /// Servers refuse an inline command or a header line beyond this (`PROTO_INLINE_MAX_SIZE`).
 const LINE_BYTES_MAX: usize = 64 * 1024;
 
+/// Servers refuse more words, or a longer one, at the header if the client has not logged in
+/// (`processMultibulkBuffer`).
+const STRANGERS_WORDS_MAX: u64 = 10;
+const STRANGERS_WORD_BYTES_MAX: u64 = 16 * 1024;
+
 /// A server would answer these bytes with a protocol error and close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -67,6 +72,8 @@ pub struct RequestScanner {
     state: State,
     /// Bytes of the command that need not be looked at again.
     at: usize,
+    /// The command is beyond what servers take from a client that has not logged in.
+    large: bool,
 }
 
 impl RequestScanner {
@@ -78,12 +85,23 @@ impl RequestScanner {
         loop {
             let Some(next) = self.step(bytes)? else { return Ok(None) };
             if next == State::Start {
-                let length = std::mem::take(&mut self.at);
-                self.state = State::Start;
+                let length = self.at;
+                *self = Self::default();
                 return Ok(Some(length));
             }
+            self.large |= match next {
+                State::Argument { left } => left > STRANGERS_WORDS_MAX,
+                State::Body { end, .. } => end - self.at as u64 - 2 > STRANGERS_WORD_BYTES_MAX,
+                State::Start | State::Inline => false,
+            };
             self.state = next;
         }
+    }
+
+    /// Whether the command that has begun is so large that a server refuses it at its header if the client has not
+    /// logged in.
+    pub const fn is_large(&self) -> bool {
+        self.large
     }
 
     /// How long the command will at least be, as far as its headers tell; for reserving memory and for limits.
@@ -271,6 +289,21 @@ mod tests {
         assert_eq!(args(bytes).collect::<Vec<_>>(), [&b"ECHO"[..], b"x"]);
         assert_eq!(RequestScanner::default().scan(b"*2\r"), Ok(None));
         assert_eq!(RequestScanner::default().scan(b"*1\n$4\r\n"), Err(RequestError::BadCount));
+    }
+
+    #[test]
+    fn a_large_command_is_known_by_its_headers() {
+        for (bytes, large) in [
+            (&b"*10\r\n"[..], false),
+            (b"*11\r\n", true),
+            (b"*1\r\n$16384\r\n", false),
+            (b"*1\r\n$16385\r\n", true),
+            (b"*2\r\n$1\r\nx\r\n$16385\r\n", true),
+        ] {
+            let mut scanner = RequestScanner::default();
+            assert_eq!(scanner.scan(bytes), Ok(None));
+            assert_eq!(scanner.is_large(), large, "{}", bytes.escape_ascii());
+        }
     }
 
     #[test]

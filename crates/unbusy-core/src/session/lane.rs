@@ -125,6 +125,11 @@ impl Lane {
         self.scanner.announced() > COMMAND_BYTES_MAX || self.unparsed() as u64 > COMMAND_BYTES_MAX
     }
 
+    /// Whether a command has begun that servers refuse at its header if the client has not logged in.
+    pub(super) fn begins_large(&self) -> bool {
+        self.scanner.is_large()
+    }
+
     /// Bytes that belong to no complete command.
     pub(super) fn unparsed(&self) -> usize {
         self.bytes.len() - self.head - self.parsed

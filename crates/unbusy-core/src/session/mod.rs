@@ -163,6 +163,8 @@ struct Flags {
     tunnel: bool,
     /// The client's bytes are no commands any more; they go raw once all before them is answered.
     broken: bool,
+    /// The client has logged in, or need not.
+    known: bool,
     /// The client sends no more.
     gone: bool,
     /// The server refused the connection as such; it closes.
@@ -198,13 +200,19 @@ impl Session {
     /// Whether more bytes of the client may be read: memory is bounded by the window and one read, except that a
     /// single large command is taken whole.
     pub fn wants_read(&self) -> bool {
-        if self.flags.gone {
+        if self.flags.gone || self.is_suspect() {
             false
         } else if self.flags.tunnel || self.flags.broken {
             self.lane.unparsed() < lane::WINDOW_BYTES
         } else {
             self.lane.has_room()
         }
+    }
+
+    /// Whether a large command has begun of which it must be known first whether its client may send it: servers refuse
+    /// it at its header otherwise, and a client that has not logged in must not fill anybody's memory.
+    fn is_suspect(&self) -> bool {
+        !self.flags.known && !self.flags.broken && self.lane.begins_large()
     }
 
     /// Takes bytes of the client.
@@ -243,7 +251,8 @@ impl Session {
             self.ping = Ping::None;
         }
         if self.flags.draining || self.flags.held {
-            self.flags = Flags { gone: self.flags.gone, tunnel: self.flags.tunnel, ..Flags::default() };
+            let Flags { tunnel, known, gone, .. } = self.flags;
+            self.flags = Flags { tunnel, known, gone, ..Flags::default() };
         }
         self.lane.drop_unsent();
     }
@@ -333,8 +342,11 @@ impl Session {
             Ping::Sent { .. } => return Next::Nothing,
         }
         let Some(next) = self.lane.entries.get(self.lane.sent) else {
-            let raw = self.flags.broken && self.lane.in_flight() == 0;
-            return if raw { Next::Pass } else { Next::Nothing };
+            return match self.lane.in_flight() == 0 {
+                true if self.flags.broken => Next::Pass,
+                true if self.is_suspect() => Next::Gate,
+                _ => Next::Nothing,
+            };
         };
         if next.early_reply.is_some() {
             return if self.lane.outgoing().is_empty() { Next::Pass } else { Next::Nothing };
@@ -363,7 +375,8 @@ impl Session {
     pub fn ask(&self) -> Ask {
         let commands = u32::try_from(self.lane.entries.len() - self.lane.kept).unwrap_or(u32::MAX);
         let Some(next) = self.lane.entries.get(self.lane.sent) else {
-            return Ask { commands, ..Ask::default() };
+            let pings = self.is_suspect();
+            return Ask { scout: pings, read: pings, commands };
         };
         let written = self.lane.outgoing().is_empty();
         let small = next.bytes <= SCOUT_BYTES_MAX;
@@ -400,6 +413,9 @@ impl Session {
 
     /// Sends what [`Session::want`] told, as far as the pass allows.
     pub fn send(&mut self, pass: Pass, now: Time) {
+        if self.ping == Ping::None && self.lane.entries.len() == self.lane.sent && self.is_suspect() {
+            self.ping = Ping::Due { doubt: None };
+        }
         if let Ping::Due { doubt } = self.ping {
             self.ping = Ping::Sent { doubt, written: 0, at: now };
             return;

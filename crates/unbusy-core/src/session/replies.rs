@@ -57,6 +57,8 @@ pub(super) enum Plan {
     PingRejected(Cause),
     /// PING of the session's own was answered otherwise.
     PingAnswered,
+    /// PING of the session's own was refused, since the client has not logged in.
+    PingUnknown,
 }
 
 impl Session {
@@ -291,7 +293,8 @@ impl Session {
         let text = String::from_utf8_lossy(&line[1..]);
         let (code, message) = text.trim_end().split_once(' ').unwrap_or_else(|| (text.trim_end(), ""));
         if self.awaits_ping() {
-            return rejected(code, message, Kind::Plain).map_or(Plan::PingAnswered, Plan::PingRejected);
+            let otherwise = if code == "NOAUTH" { Plan::PingUnknown } else { Plan::PingAnswered };
+            return rejected(code, message, Kind::Plain).map_or(otherwise, Plan::PingRejected);
         }
         let Some(kind) = self.current() else { return self.plan_stray(code) };
         if kind == Kind::Identity(Identity::Auth) && code == "NOAUTH" && self.unanswered > 0 {
@@ -420,7 +423,15 @@ impl Session {
             }
             Plan::Restart => self.restart(out),
             Plan::PingRejected(cause) => self.ping_rejected(cause, out),
-            Plan::PingAnswered => self.ping_answered(is_error, now, out),
+            Plan::PingAnswered => {
+                self.flags.known = true;
+                self.ping_answered(is_error, now, out);
+            }
+            Plan::PingUnknown => {
+                // The server refuses the command itself, in its own words.
+                self.flags.broken |= self.is_suspect();
+                self.ping_answered(true, now, out);
+            }
             Plan::Queued(cause) => {
                 if let Some(transaction) = &mut self.client.transaction {
                     transaction.busy = true;
@@ -588,8 +599,11 @@ impl Session {
     }
 
     fn ping_rejected(&mut self, cause: Cause, out: &mut Out) {
+        // Who has not logged in hears that first.
+        self.flags.known = true;
         if let Ping::Sent { at, .. } = self.ping {
-            self.ping = Ping::Due { doubt: None };
+            let holds = self.lane.entries.len() > self.lane.kept;
+            self.ping = if holds { Ping::Due { doubt: None } } else { Ping::None };
             out.rejected(cause, at);
         } else {
             out.rejected(cause, self.lane.entries[self.lane.answered].sent);
@@ -739,6 +753,9 @@ impl Session {
     /// What an answered command means for the replies to come.
     fn note(&mut self, kind: Kind, words: u16, is_error: bool) {
         self.client.skip = false;
+        // What needs no login tells nothing: QUIT, RESET, and what the server never saw.
+        self.flags.known |=
+            !is_error && !matches!(kind, Kind::Quit | Kind::Reset | Kind::Empty | Kind::Unanswered);
         if is_error {
             match kind {
                 Kind::Exec => self.end_transaction(),
@@ -761,7 +778,10 @@ impl Session {
                 self.client.watching = false;
             }
             (Kind::Unanswered, Some(transaction)) => transaction.extra -= 1,
-            (Kind::Reset, _) => self.client.reset(),
+            (Kind::Reset, _) => {
+                self.client.reset();
+                self.flags.known = false;
+            }
             (Kind::Reply(_), Some(transaction)) => transaction.changes_replies = true,
             (Kind::Script, Some(transaction)) => transaction.has_script = true,
             (Kind::Subscribe(_), Some(transaction)) => {
