@@ -3,6 +3,7 @@ mod common;
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -143,7 +144,8 @@ fn goes_on_when_nobody_reads_its_log() {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     let mut proxy = Running::with_output(command.stdin(Stdio::null()).stderr(writer));
-    while !socket.exists() {
+    // Its path is there a moment before it listens.
+    while UnixStream::connect(&socket).is_err() {
         assert!(proxy.is_running());
         std::thread::yield_now();
     }
