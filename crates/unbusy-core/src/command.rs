@@ -1,6 +1,6 @@
 //! What the engine must know of a command before it may send it, hold it, or send it again.
 
-use crate::resp::args;
+use crate::resp::{args, first_word};
 
 /// What a command does to its connection, as far as the order and number of replies depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,19 +111,16 @@ impl Command {
     /// assert_eq!(Command::read(b"script kill\r\n").kind, Kind::Kill);
     /// ```
     pub fn read(bytes: &[u8]) -> Self {
-        let mut words = args(bytes);
-        let Some(name) = words.next() else { return Self::of(Kind::Empty, 0) };
+        let Some(name) = first_word(bytes) else { return Self::of(Kind::Empty, 0) };
         let key = pack(name);
-        let Ok(found) = CORE.binary_search_by_key(&key, |entry| entry.0) else {
-            return Self::of(Kind::Foreign, 1);
-        };
-        match CORE[found].1 {
+        let Some(class) = class(key) else { return Self::of(Kind::Foreign, 1) };
+        match class {
             Class::Read => Self { scout: true, proof: true, read: true, ..Self::of(Kind::Plain, 1) },
             Class::Write => Self { scout: true, proof: true, ..Self::of(Kind::Plain, 1) },
             Class::Blocking => Self { proof: true, blocking: true, ..Self::of(Kind::Plain, 1) },
             Class::Slow => Self { proof: true, ..Self::of(Kind::Plain, 1) },
             Class::Script => Self { scout: true, proof: true, ..Self::of(Kind::Script, 1) },
-            Class::Special => special(key, words),
+            Class::Special => special(key, args(bytes).skip(1)),
         }
     }
 
@@ -180,21 +177,21 @@ enum Class {
     Special,
 }
 
-/// A name as a number: upper case, left aligned; names beyond 16 bytes are nobody's here.
+/// A name as a number, in upper case; zero for one that is nobody's here: too long, or with a zero byte in it.
 const fn pack(name: &[u8]) -> u128 {
-    if name.len() > 16 {
+    const LONGEST: usize = 16;
+    if name.len() > LONGEST {
         return 0;
     }
-    let mut key = 0_u128;
-    let mut at = 0;
-    while at < 16 {
-        key <<= 8;
-        if at < name.len() {
-            key |= name[at].to_ascii_uppercase() as u128;
-        }
+    let mut bytes = [0; LONGEST];
+    bytes.split_at_mut(name.len()).0.copy_from_slice(name);
+    bytes.make_ascii_uppercase();
+    let (mut at, mut letters) = (0, 0);
+    while at < LONGEST {
+        letters += (bytes[at] != 0) as usize;
         at += 1;
     }
-    key
+    if letters == name.len() { u128::from_le_bytes(bytes) } else { 0 }
 }
 
 fn special<'a>(name: u128, mut words: impl Iterator<Item = &'a [u8]>) -> Command {
@@ -269,11 +266,28 @@ fn special<'a>(name: u128, mut words: impl Iterator<Item = &'a [u8]>) -> Command
     Command::of(kind, count)
 }
 
-/// The servers' own commands, sorted by packed name. A test keeps it sorted.
-static CORE: [(u128, Class); CORE_NAMES] = core();
+/// The servers' own commands by packed name: a hash table, each at its slot or at the first free one behind it.
+static CORE: [(u128, Class); SLOTS] = core();
 
-const CORE_NAMES: usize =
-    READS.len() + WRITES.len() + BLOCKING.len() + SLOW.len() + SCRIPTS.len() + SPECIALS.len();
+/// A power of two; half of the slots are free, so a search is short.
+const SLOTS: usize = 512;
+
+/// Where a search begins.
+const fn slot(key: u128) -> usize {
+    let folded = (key >> 64) as u64 ^ key as u64;
+    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 55) as usize
+}
+
+fn class(key: u128) -> Option<Class> {
+    let mut at = slot(key);
+    while CORE[at].0 != key {
+        if CORE[at].0 == 0 {
+            return None;
+        }
+        at = (at + 1) % SLOTS;
+    }
+    (key != 0).then_some(CORE[at].1)
+}
 
 const READS: &[&str] = &[
     "ACL",
@@ -530,8 +544,8 @@ const SPECIALS: &[&str] = &[
     "WATCH",
 ];
 
-const fn core() -> [(u128, Class); CORE_NAMES] {
-    let mut table = [(0, Class::Special); CORE_NAMES];
+const fn core() -> [(u128, Class); SLOTS] {
+    let mut table = [(0, Class::Special); SLOTS];
     let lists = [
         (READS, Class::Read),
         (WRITES, Class::Write),
@@ -540,41 +554,42 @@ const fn core() -> [(u128, Class); CORE_NAMES] {
         (SCRIPTS, Class::Script),
         (SPECIALS, Class::Special),
     ];
-    let (mut list, mut used) = (0, 0);
+    let mut list = 0;
     while list < lists.len() {
         let (names, class) = lists[list];
-        let mut at = 0;
-        while at < names.len() {
-            insert_sorted(&mut table, used, (pack(names[at].as_bytes()), class));
-            used += 1;
-            at += 1;
+        let mut name = 0;
+        while name < names.len() {
+            let key = pack(names[name].as_bytes());
+            let mut at = slot(key);
+            while table[at].0 != 0 {
+                at = (at + 1) % SLOTS;
+            }
+            table[at] = (key, class);
+            name += 1;
         }
         list += 1;
     }
     table
 }
 
-const fn insert_sorted(table: &mut [(u128, Class)], used: usize, entry: (u128, Class)) {
-    let mut at = used;
-    while at > 0 && table[at - 1].0 > entry.0 {
-        table[at] = table[at - 1];
-        at -= 1;
-    }
-    table[at] = entry;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     fn read(text: &str) -> Command {
         Command::read(format!("{text}\r\n").as_bytes())
     }
 
     #[test]
-    fn the_table_is_sorted_and_has_no_name_twice() {
-        assert!(CORE.windows(2).all(|pair| pair[0].0 < pair[1].0));
-        assert!(CORE.iter().all(|entry| entry.0 != 0), "a name is longer than 16 bytes");
+    fn each_name_is_found_and_in_one_list_only() {
+        let lists = [READS, WRITES, BLOCKING, SLOW, SCRIPTS, SPECIALS].concat();
+        let keys: BTreeSet<u128> = lists.iter().map(|name| pack(name.as_bytes())).collect();
+        assert_eq!(keys.len(), lists.len());
+        assert!(keys.iter().all(|key| *key != 0 && class(*key).is_some()));
+        assert_eq!(class(pack(b"ZREVRANGEBYSCORE_")), None);
+        assert_eq!(class(pack(b"GET\0")), None);
+        assert_eq!(class(pack(b"")), None);
     }
 
     #[test]

@@ -7,5 +7,6 @@ mod number;
 mod reply;
 mod request;
 
-pub use reply::{Frame, ReplyError, ReplyScanner, Scanned};
+pub use reply::{Frame, ReplyError, ReplyScanner, Scanned, whole_reply};
+pub(crate) use request::first_word;
 pub use request::{RequestError, RequestScanner, args};

@@ -127,6 +127,29 @@ impl Default for ReplyScanner {
     }
 }
 
+/// The length of the frame that `bytes` begins with, if it is a short line or a bulk string and all of it has come.
+///
+/// ```
+/// use unbusy_core::resp::whole_reply;
+/// assert_eq!(whole_reply(b"+OK\r\n:1\r\n"), Some(5));
+/// assert_eq!(whole_reply(b"$3\r\nabc\r\n"), Some(9));
+/// assert_eq!(whole_reply(b"$3\r\nabc"), None);
+/// assert_eq!(whole_reply(b"*0\r\n"), None, "may be whole, but that takes a scanner");
+/// ```
+pub fn whole_reply(bytes: &[u8]) -> Option<usize> {
+    const LINE_MAX: usize = 32;
+    match bytes.first()? {
+        b'$' if bytes.starts_with(b"$-1\r\n") => Some(5),
+        b'$' => {
+            let (length, header) = number::header(b'$', bytes)?;
+            let end = header + length + 2;
+            (end <= bytes.len()).then_some(end)
+        }
+        b'+' | b':' => bytes.iter().take(LINE_MAX).position(|&byte| byte == b'\n').map(|end| end + 1),
+        _ => None,
+    }
+}
+
 impl ReplyScanner {
     /// Whether the next byte begins a top-level frame.
     pub const fn between_frames(&self) -> bool {

@@ -82,6 +82,11 @@ impl RequestScanner {
     /// # Errors
     /// When a server would refuse the bytes as a protocol error.
     pub fn scan(&mut self, bytes: &[u8]) -> Result<Option<usize>, RequestError> {
+        if self.state == State::Start
+            && let Some(length) = whole(bytes)
+        {
+            return Ok(Some(length));
+        }
         loop {
             let Some(next) = self.step(bytes)? else { return Ok(None) };
             if next == State::Start {
@@ -177,6 +182,16 @@ impl RequestScanner {
     }
 }
 
+/// The fast path: the length of the multibulk command that `bytes` begins with, if all of it has come in its usual form.
+fn whole(bytes: &[u8]) -> Option<usize> {
+    let (words, mut end) = number::header(b'*', bytes)?;
+    for _ in 0..words {
+        let (length, header) = number::header(b'$', bytes.get(end..)?)?;
+        end += header + length + 2;
+    }
+    (end <= bytes.len()).then_some(end)
+}
+
 /// `*0` and `*-1` are commands of no words, which servers skip without a reply.
 fn count(digits: &[u8]) -> Result<State, RequestError> {
     match number::parse(digits) {
@@ -212,6 +227,16 @@ pub fn args(command: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || if multibulk { next_bulk(&mut rest) } else { next_word(&mut rest) })
 }
 
+/// The first of [`args`], found sooner in a multibulk command of the usual form.
+#[inline]
+pub(crate) fn first_word(command: &[u8]) -> Option<&[u8]> {
+    let usual = number::header(b'*', command).filter(|(words, _)| *words > 0).and_then(|(_, count)| {
+        let (length, header) = number::header(b'$', &command[count..])?;
+        command.get(count + header..count + header + length)
+    });
+    usual.or_else(|| args(command).next())
+}
+
 fn split_header<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let end = rest.iter().position(|&byte| byte == b'\r')?;
     let line = &rest[..end];
@@ -220,7 +245,12 @@ fn split_header<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 }
 
 fn next_bulk<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = usize::try_from(number::parse(split_header(rest)?.strip_prefix(b"$")?)?).ok()?;
+    let length = if let Some((length, header)) = number::header(b'$', rest) {
+        *rest = &rest[header..];
+        length
+    } else {
+        usize::try_from(number::parse(split_header(rest)?.strip_prefix(b"$")?)?).ok()?
+    };
     let word = rest.get(..length)?;
     *rest = rest.get(length + 2..).unwrap_or_default();
     Some(word)

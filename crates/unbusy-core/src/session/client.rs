@@ -22,6 +22,12 @@ pub(super) struct ClientSide {
 }
 
 impl ClientSide {
+    /// Whether every reply belongs to the next command and goes to the client.
+    pub(super) const fn is_plain(&self) -> bool {
+        let silenced = self.muted || self.skip;
+        self.transaction.is_none() && !silenced && !self.monitoring && !self.subscriptions.any()
+    }
+
     /// RESET (redis `src/networking.c`, `resetCommand`).
     pub(super) fn reset(&mut self) {
         *self = Self::default();

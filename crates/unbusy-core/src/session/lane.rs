@@ -18,8 +18,8 @@ pub(super) const SCOUT_BYTES_MAX: usize = 16 * 1024;
 /// The largest command that is taken: the servers' default `proto-max-bulk-len` and room for the other words.
 pub(super) const COMMAND_BYTES_MAX: u64 = (512 << 20) + (1 << 20);
 /// An idle connection keeps no more than this.
-const IDLE_BYTES_MAX: usize = 512;
-const IDLE_ENTRIES_MAX: usize = 8;
+const IDLE_BYTES_MAX: usize = 1024;
+const IDLE_ENTRIES_MAX: usize = 16;
 
 /// One complete command of the client.
 #[derive(Debug)]
@@ -289,22 +289,29 @@ impl Lane {
         self.kept_bytes = 0;
     }
 
+    /// The command that is answered next, if nothing is kept and no pass drains, and it has left completely.
+    pub(super) fn front_in_flight(&self) -> Option<&Entry> {
+        let entry = self.entries.front()?;
+        (self.answered == 0 && self.sent > 0 && entry.bytes <= self.written).then_some(entry)
+    }
+
     /// Forgets the first command.
-    pub(super) fn pop(&mut self) -> Option<Entry> {
-        let entry = self.entries.pop_front()?;
-        self.head += entry.bytes;
-        self.parsed -= entry.bytes;
+    pub(super) fn pop(&mut self) {
+        let Some(entry) = self.entries.pop_front() else { return };
+        let bytes = entry.bytes;
+        drop(entry);
+        self.head += bytes;
+        self.parsed -= bytes;
         if self.answered > 0 {
             self.answered -= 1;
-            self.answered_bytes -= entry.bytes;
+            self.answered_bytes -= bytes;
         }
         if self.sent > 0 {
             self.sent -= 1;
-            self.sent_bytes -= entry.bytes;
-            self.written = self.written.saturating_sub(entry.bytes);
+            self.sent_bytes -= bytes;
+            self.written = self.written.saturating_sub(bytes);
         }
         self.shrink_if_empty();
-        Some(entry)
     }
 
     /// Everything from the first command on is to be sent again. Only when nothing is in flight.
@@ -339,7 +346,9 @@ impl Lane {
         }
         self.bytes.clear();
         self.head = 0;
-        self.bytes.shrink_to(IDLE_BYTES_MAX);
+        if self.bytes.capacity() > IDLE_BYTES_MAX {
+            self.bytes.shrink_to(IDLE_BYTES_MAX);
+        }
         if self.entries.is_empty() && self.entries.capacity() > IDLE_ENTRIES_MAX {
             self.entries.shrink_to(IDLE_ENTRIES_MAX);
         }
