@@ -40,3 +40,36 @@ fn unsubscribing_from_all_answers_once_per_subscription() {
         ],
     );
 }
+
+#[test]
+fn what_is_rejected_behind_a_refused_exec_is_no_part_of_its_transaction() {
+    const BUSY: &str =
+        "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n";
+    let commands = "MULTI\r\nINCR n\r\nEXEC\r\nGET n\r\n";
+    let mut session = Session::new(Policy::default());
+    session.client_bytes(commands.as_bytes(), Time::ZERO, &mut Out::default()).unwrap();
+    session.send(Pass::Free, Time::ZERO);
+    assert_eq!(session.outgoing(), commands.as_bytes());
+    session.wrote(commands.len(), &mut Out::default());
+
+    let hear = |session: &mut Session, reply: &str| {
+        let mut out = Out::default();
+        session.server_bytes(reply.as_bytes(), Time::ZERO, &mut out).unwrap();
+        String::from_utf8(out.to_client(reply.as_bytes())).unwrap()
+    };
+    let refusal = format!("-EXECABORT Transaction discarded because of: {BUSY}-{BUSY}");
+    assert_eq!(hear(&mut session, "+OK\r\n+QUEUED\r\n"), "+OK\r\n+QUEUED\r\n");
+    assert_eq!(hear(&mut session, &refusal), "", "both are held");
+
+    // EXEC alone asks whether the server is open; then all of it goes again.
+    for (sent, reply, got) in [
+        ("EXEC\r\n", "-ERR EXEC without MULTI\r\n", ""),
+        (commands, "+OK\r\n+QUEUED\r\n*1\r\n:1\r\n$1\r\n1\r\n", "*1\r\n:1\r\n$1\r\n1\r\n"),
+    ] {
+        session.send(Pass::Free, Time::ZERO);
+        assert_eq!(session.outgoing(), sent.as_bytes());
+        session.wrote(sent.len(), &mut Out::default());
+        assert_eq!(hear(&mut session, reply), got);
+    }
+    assert!(session.is_quiet());
+}

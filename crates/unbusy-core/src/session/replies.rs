@@ -369,7 +369,8 @@ impl Session {
             return self.plan_final(kind, "BUSY", out);
         }
         match &mut self.client.transaction {
-            Some(transaction) if kind != Kind::Exec => {
+            // Behind an EXEC that is held, commands are no part of its transaction.
+            Some(transaction) if kind != Kind::Exec && !self.flags.draining => {
                 if transaction.too_large {
                     out.events.push(Event::TooLarge);
                     return Plan::Deliver;
