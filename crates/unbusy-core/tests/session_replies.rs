@@ -1,0 +1,950 @@
+//! A session alone, byte for byte: which bytes of the server belong to which command, what the client gets, what is
+//! kept back, and what goes to the server. The rows are those of the servers' reply protocol with its exceptions.
+mod text;
+
+use proptest::prelude::*;
+use text::{BUSY, cmd, parse};
+use unbusy_core::resp::ReplyError;
+use unbusy_core::session::{Out, Pass, SessionError, Want};
+use unbusy_core::{Policy, Session, Time};
+
+const NOW: Time = Time::from_nanos(1_000_000_000);
+
+/// A session whose gate is always open, unless a command is held.
+struct Line {
+    session: Session,
+    /// Bytes for the server that nobody has looked at yet.
+    sent: Vec<u8>,
+    got: Vec<u8>,
+}
+
+impl Line {
+    fn new() -> Self {
+        Self { session: Session::new(Policy::default()), sent: Vec::new(), got: Vec::new() }
+    }
+
+    fn client(&mut self, bytes: &[u8]) {
+        let mut out = Out::default();
+        self.session.client_bytes(bytes, NOW, &mut out).expect("the client is welcome");
+        self.got.extend(out.to_client(&[]));
+        self.pump();
+    }
+
+    fn pump(&mut self) {
+        while !self.session.is_held() && self.session.want() != Want::Nothing {
+            self.go();
+        }
+    }
+
+    /// Sends, held or not.
+    fn go(&mut self) {
+        self.session.send(Pass::Free, NOW);
+        while !self.session.outgoing().is_empty() {
+            self.sent.extend_from_slice(self.session.outgoing());
+            let mut out = Out::default();
+            self.session.wrote(self.session.outgoing().len(), &mut out);
+            self.got.extend(out.to_client(&[]));
+        }
+    }
+
+    fn server(&mut self, bytes: &[u8]) -> Result<(), SessionError> {
+        let mut out = Out::default();
+        let read = self.session.server_bytes(bytes, NOW, &mut out);
+        self.got.extend(out.to_client(bytes));
+        self.pump();
+        read
+    }
+
+    /// The commands that went to the server since the last call.
+    fn take_sent(&mut self) -> String {
+        let mut words = Vec::new();
+        while let Some((command, length)) = parse(&self.sent) {
+            self.sent.drain(..length);
+            words.push(command.join(" "));
+        }
+        words.join("; ")
+    }
+
+    fn take_got(&mut self) -> String {
+        String::from_utf8(std::mem::take(&mut self.got)).expect("the rows are text")
+    }
+}
+
+/// What happens next in a row.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// The client sends these commands.
+    Ask(&'static [&'static str]),
+    /// The client sends these bytes.
+    Raw(&'static str),
+    /// These commands went to the server.
+    Sent(&'static str),
+    /// The server says this, cut anywhere.
+    Say(&'static str),
+    /// The client got this since the last look, and nothing else.
+    Got(&'static str),
+    /// The gate lets a held command go.
+    Go,
+    /// Nothing is in flight, nothing is owed.
+    Quiet,
+    Held,
+}
+
+use Step::{Ask, Go, Got, Held, Quiet, Raw, Say, Sent};
+
+fn run(name: &str, steps: &[Step], mut say: impl FnMut(&mut Line, &str)) {
+    let mut line = Line::new();
+    for (at, step) in steps.iter().enumerate() {
+        let context = format!("{name}, step {at}");
+        match *step {
+            Ask(commands) => line.client(&commands.iter().flat_map(|text| cmd(text)).collect::<Vec<_>>()),
+            Raw(bytes) => line.client(bytes.as_bytes()),
+            Sent(commands) => assert_eq!(line.take_sent(), commands, "{context}"),
+            Say(bytes) => say(&mut line, bytes),
+            Got(bytes) => assert_eq!(line.take_got(), bytes, "{context}"),
+            Go => line.go(),
+            Quiet => assert!(line.session.is_quiet() && line.session.is_idle(), "{context}: not quiet"),
+            Held => assert!(line.session.is_held(), "{context}: not held"),
+        }
+    }
+}
+
+const BUSY_LINE: &str = BUSY;
+const ABORT: &str = "-EXECABORT Transaction discarded because of: BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n";
+const ABORT_EARLIER: &str = "-EXECABORT Transaction discarded because of previous errors.\r\n";
+const NO_MULTI: &str = "-ERR EXEC without MULTI\r\n";
+const SUB_A: &str = "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n";
+const SUB_B: &str = "*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n";
+const SUB_AB: &str = "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n";
+const UNSUB_BA: &str =
+    "*3\r\n$11\r\nunsubscribe\r\n$1\r\nb\r\n:1\r\n*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n";
+const UNSUB_NONE: &str = "*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n";
+const MESSAGE: &str = "*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n";
+const PUSH_AB: &str = ">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n>3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n";
+const PUSH_UNSUB_BA: &str =
+    ">3\r\n$11\r\nunsubscribe\r\n$1\r\nb\r\n:1\r\n>3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n";
+const PUSH_MESSAGE: &str = ">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n";
+const HELLO: &str = "%1\r\n$6\r\nserver\r\n$5\r\nredis\r\n";
+const MONITORED: &str = "+1699999999.123456 [0 127.0.0.1:6379] \"GET\" \"k\"\r\n";
+const INVALIDATE: &str = ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n";
+const PONG: &str = "+PONG\r\n";
+const OK: &str = "+OK\r\n";
+
+const ROWS: &[(&str, &[Step])] = &[
+    (
+        "one confirmation per name",
+        &[
+            Ask(&["SUBSCRIBE a b", "PING"]),
+            Sent("SUBSCRIBE a b; PING"),
+            Say(SUB_A),
+            Say(SUB_B),
+            Say("*2\r\n$4\r\npong\r\n$0\r\n\r\n"),
+            Got(
+                "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n",
+            ),
+            Quiet,
+        ],
+    ),
+    (
+        "one confirmation per name in RESP3",
+        &[
+            Ask(&["HELLO 3"]),
+            Say(HELLO),
+            Ask(&["SUBSCRIBE a b", "PING"]),
+            Say(PUSH_AB),
+            Got(
+                "%1\r\n$6\r\nserver\r\n$5\r\nredis\r\n>3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n>3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n",
+            ),
+            Say(PONG),
+            Got(PONG),
+            Quiet,
+        ],
+    ),
+    (
+        "without names one per subscription, in any order",
+        &[
+            Ask(&["SUBSCRIBE a b", "UNSUBSCRIBE", "GET k"]),
+            Say(SUB_AB),
+            Say(UNSUB_BA),
+            Say("$1\r\nv\r\n"),
+            Got(
+                "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n*3\r\n$11\r\nunsubscribe\r\n$1\r\nb\r\n:1\r\n*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n$1\r\nv\r\n",
+            ),
+            Quiet,
+        ],
+    ),
+    (
+        "without names in RESP3",
+        &[
+            Ask(&["HELLO 3"]),
+            Say(HELLO),
+            Got(HELLO),
+            Ask(&["SUBSCRIBE a b", "UNSUBSCRIBE", "GET k"]),
+            Say(PUSH_AB),
+            Say(PUSH_MESSAGE),
+            Say(PUSH_UNSUB_BA),
+            Got(
+                ">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n>3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n>3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n>3\r\n$11\r\nunsubscribe\r\n$1\r\nb\r\n:1\r\n>3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n",
+            ),
+            Say("$1\r\nv\r\n"),
+            Got("$1\r\nv\r\n"),
+            Quiet,
+        ],
+    ),
+    (
+        "without subscriptions one with a null name",
+        &[Ask(&["UNSUBSCRIBE", "PING"]), Say(UNSUB_NONE), Got(UNSUB_NONE), Say(PONG), Got(PONG), Quiet],
+    ),
+    (
+        "a rejected SUBSCRIBE has one reply, and is held",
+        &[
+            Ask(&["SUBSCRIBE a b"]),
+            Sent("SUBSCRIBE a b"),
+            Say(BUSY_LINE),
+            Got(""),
+            Held,
+            Go,
+            Sent("SUBSCRIBE a b"),
+            Say(SUB_AB),
+            Got(SUB_AB),
+            Quiet,
+        ],
+    ),
+    (
+        "a refused SUBSCRIBE has one reply",
+        &[
+            Ask(&["SUBSCRIBE a b", "PING"]),
+            Say("-NOPERM no\r\n"),
+            Say(PONG),
+            Got("-NOPERM no\r\n+PONG\r\n"),
+            Quiet,
+        ],
+    ),
+    (
+        "messages between replies are none",
+        &[
+            Ask(&["SUBSCRIBE a b"]),
+            Say(SUB_AB),
+            Got(SUB_AB),
+            Say(MESSAGE),
+            Got(MESSAGE),
+            Ask(&["PING"]),
+            Say(MESSAGE),
+            Say("*2\r\n$4\r\npong\r\n$0\r\n\r\n"),
+            Got("*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n"),
+            Quiet,
+        ],
+    ),
+    (
+        "a push may come before or behind the reply that caused it",
+        &[
+            Ask(&["HELLO 3"]),
+            Say(HELLO),
+            Got(HELLO),
+            Ask(&["SUBSCRIBE a b"]),
+            Say(PUSH_AB),
+            Got(PUSH_AB),
+            Ask(&["PUBLISH a hi", "PUBLISH a hi", "GET k"]),
+            Say(PUSH_MESSAGE),
+            Say(":1\r\n"),
+            Got(">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n:1\r\n"),
+            Say(":1\r\n"),
+            Say(PUSH_MESSAGE),
+            Say("_\r\n"),
+            Got(":1\r\n>3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n_\r\n"),
+            Quiet,
+        ],
+    ),
+    (
+        "an invalidation between a command and its BUSY",
+        &[
+            Ask(&["HELLO 3"]),
+            Say(HELLO),
+            Got(HELLO),
+            Ask(&["GET k"]),
+            Say(INVALIDATE),
+            Say(BUSY_LINE),
+            Got(INVALIDATE),
+            Held,
+            Say(INVALIDATE),
+            Got(INVALIDATE),
+            Go,
+            Say("_\r\n"),
+            Got("_\r\n"),
+            Quiet,
+        ],
+    ),
+    (
+        "EXEC's array overflows when it subscribes",
+        &[
+            Ask(&["MULTI", "SUBSCRIBE a b", "PING", "EXEC", "PING"]),
+            Say(OK),
+            Say("+QUEUED\r\n+QUEUED\r\n"),
+            Got("+OK\r\n+QUEUED\r\n+QUEUED\r\n"),
+            Say(
+                "*2\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n+PONG\r\n",
+            ),
+            Got(
+                "*2\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n+PONG\r\n",
+            ),
+            Say("*2\r\n$4\r\npong\r\n$0\r\n\r\n"),
+            Got("*2\r\n$4\r\npong\r\n$0\r\n\r\n"),
+            Quiet,
+        ],
+    ),
+    (
+        "monitor lines answer nothing",
+        &[
+            Ask(&["MONITOR"]),
+            Say(OK),
+            Got(OK),
+            Say(MONITORED),
+            Got(MONITORED),
+            Ask(&["PING"]),
+            Say(MONITORED),
+            Say(PONG),
+            Say(MONITORED),
+            Got(
+                "+1699999999.123456 [0 127.0.0.1:6379] \"GET\" \"k\"\r\n+PONG\r\n+1699999999.123456 [0 127.0.0.1:6379] \"GET\" \"k\"\r\n",
+            ),
+            Quiet,
+        ],
+    ),
+    (
+        "REPLY OFF is emulated until ON",
+        &[
+            Ask(&["CLIENT REPLY OFF"]),
+            Sent("CLIENT REPLY ON"),
+            Say(OK),
+            Got(""),
+            Ask(&["SET k v", "NONSENSE", "GET k"]),
+            Sent("SET k v; NONSENSE; GET k"),
+            Say("+OK\r\n-ERR unknown command\r\n$1\r\nv\r\n"),
+            Got(""),
+            Ask(&["CLIENT REPLY ON", "PING"]),
+            Sent("CLIENT REPLY ON"),
+            Say(OK),
+            Sent("PING"),
+            Say(PONG),
+            Got("+OK\r\n+PONG\r\n"),
+            Quiet,
+        ],
+    ),
+    (
+        "REPLY OFF ends with RESET",
+        &[
+            Ask(&["CLIENT REPLY OFF", "RESET", "PING"]),
+            Say(OK),
+            Say("+RESET\r\n"),
+            Say(PONG),
+            Got("+RESET\r\n+PONG\r\n"),
+            Quiet,
+        ],
+    ),
+    (
+        "writes that are not answered are held too",
+        &[
+            Ask(&["CLIENT REPLY OFF"]),
+            Say(OK),
+            Sent("CLIENT REPLY ON"),
+            Ask(&["SET k v"]),
+            Sent("SET k v"),
+            Say(BUSY_LINE),
+            Held,
+            Go,
+            Sent("SET k v"),
+            Say(OK),
+            Got(""),
+            Quiet,
+        ],
+    ),
+    (
+        "SKIP holds for one command",
+        &[Ask(&["CLIENT REPLY SKIP", "PING", "PING"]), Say(OK), Say("+PONG\r\n+PONG\r\n"), Got(PONG), Quiet],
+    ),
+    (
+        "SKIP SKIP PING PING has one reply",
+        &[
+            Ask(&["CLIENT REPLY SKIP", "CLIENT REPLY SKIP", "PING", "PING"]),
+            Say(OK),
+            Say(OK),
+            Say("+PONG\r\n+PONG\r\n"),
+            Got(PONG),
+            Quiet,
+        ],
+    ),
+    (
+        "SKIP holds for an error, too",
+        &[
+            Ask(&["CLIENT REPLY SKIP", "NONSENSE", "PING"]),
+            Say(OK),
+            Say("-ERR unknown\r\n+PONG\r\n"),
+            Got(PONG),
+            Quiet,
+        ],
+    ),
+    (
+        "a rejected SKIP still skips",
+        &[
+            Ask(&["CLIENT REPLY SKIP", "PING", "PING"]),
+            Sent("CLIENT REPLY ON"),
+            Say(BUSY_LINE),
+            Held,
+            Go,
+            Sent("CLIENT REPLY ON"),
+            Say(OK),
+            Say("+PONG\r\n+PONG\r\n"),
+            Got(PONG),
+            Quiet,
+        ],
+    ),
+    (
+        "SUBSCRIBE is confirmed though muted",
+        &[Ask(&["CLIENT REPLY SKIP", "SUBSCRIBE a b"]), Say(OK), Say(SUB_AB), Got(SUB_AB), Quiet],
+    ),
+    (
+        "EXEC's refusal is muted",
+        &[
+            Ask(&["CLIENT REPLY OFF"]),
+            Say(OK),
+            Ask(&["MULTI", "NONSENSE", "EXEC"]),
+            Say("+OK\r\n-ERR unknown\r\n"),
+            Say(ABORT_EARLIER),
+            Got(""),
+            Quiet,
+        ],
+    ),
+    (
+        "RESET ends a transaction and subscriptions",
+        &[
+            Ask(&["MULTI", "SET k v", "RESET", "EXEC"]),
+            Say("+OK\r\n+QUEUED\r\n"),
+            Say("+RESET\r\n"),
+            Say(NO_MULTI),
+            Got("+OK\r\n+QUEUED\r\n+RESET\r\n-ERR EXEC without MULTI\r\n"),
+            Quiet,
+        ],
+    ),
+    (
+        "HELLO answers in the new protocol, which null replies follow",
+        &[
+            Ask(&["HELLO 3"]),
+            Say(HELLO),
+            Got(HELLO),
+            Ask(&["WATCH k", "MULTI", "SET k v", "EXEC"]),
+            Say(OK),
+            Say("+OK\r\n+QUEUED\r\n"),
+            Say(ABORT),
+            Got("+OK\r\n+OK\r\n+QUEUED\r\n_\r\n"),
+            Quiet,
+        ],
+    ),
+    (
+        "a refused HELLO leaves the old protocol",
+        &[
+            Ask(&["HELLO 4"]),
+            Say("-NOPROTO unsupported\r\n"),
+            Got("-NOPROTO unsupported\r\n"),
+            Ask(&["WATCH k", "MULTI", "EXEC"]),
+            Say(OK),
+            Say(OK),
+            Say(ABORT),
+            Got("+OK\r\n+OK\r\n*-1\r\n"),
+            Quiet,
+        ],
+    ),
+    (
+        "QUIT is answered, and nothing goes behind it",
+        &[Ask(&["QUIT", "SET k v"]), Sent("QUIT"), Say(OK), Got(OK)],
+    ),
+    (
+        "REPLCONF ACK is not answered",
+        &[Ask(&["REPLCONF ACK 1", "PING"]), Sent("REPLCONF ACK 1; PING"), Say(PONG), Got(PONG), Quiet],
+    ),
+    (
+        "a stream of replication passes",
+        &[
+            Ask(&["PSYNC ? -1"]),
+            Sent("PSYNC ? -1"),
+            Say("\n"),
+            Say("+FULLRESYNC abc 0\r\n$9999\r\nanything -BUSY at all"),
+            Got("\n+FULLRESYNC abc 0\r\n$9999\r\nanything -BUSY at all"),
+            Raw("*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$1\r\n0\r\n"),
+            Sent("REPLCONF ACK 0"),
+        ],
+    ),
+    (
+        "a rejected PSYNC is no stream",
+        &[
+            Ask(&["PSYNC ? -1"]),
+            Sent("PSYNC ? -1"),
+            Say(BUSY_LINE),
+            Got(""),
+            Held,
+            Go,
+            Sent("PSYNC ? -1"),
+            Say("+CONTINUE\r\n"),
+            Got("+CONTINUE\r\n"),
+        ],
+    ),
+    ("empty commands are not answered", &[Raw("\r\n*0\r\n*-1\r\nPING\r\n"), Say(PONG), Got(PONG), Quiet]),
+    (
+        "inline commands",
+        &[
+            Raw("set k v\r\n  get k\r\n"),
+            Say(BUSY_LINE),
+            Say(BUSY_LINE),
+            Got(""),
+            Held,
+            Go,
+            Say("+OK\r\n$1\r\nv\r\n"),
+            Got("+OK\r\n$1\r\nv\r\n"),
+            Quiet,
+        ],
+    ),
+    (
+        "malformed bytes are the server's to answer",
+        &[
+            Ask(&["PING"]),
+            Raw("*1\r\nX"),
+            Say(PONG),
+            Say("-ERR Protocol error: expected '$', got 'X'\r\n"),
+            Got("+PONG\r\n-ERR Protocol error: expected '$', got 'X'\r\n"),
+        ],
+    ),
+    (
+        "look-alikes are final",
+        &[
+            Ask(&["RESTORE k 0 x", "XGROUP CREATE k g 0", "MIGRATE h 1 k 0 1", "SCRIPT KILL"]),
+            Say(
+                "-BUSYKEY Target key name already exists.\r\n-BUSYGROUP Consumer Group name already exists\r\n-ERR Target instance replied with error: BUSY x\r\n",
+            ),
+            Say("-NOTBUSY No scripts in execution right now.\r\n"),
+            Got(
+                "-BUSYKEY Target key name already exists.\r\n-BUSYGROUP Consumer Group name already exists\r\n-ERR Target instance replied with error: BUSY x\r\n-NOTBUSY No scripts in execution right now.\r\n",
+            ),
+            Quiet,
+        ],
+    ),
+    ("a kill is answered BUSY, finally", &[Ask(&["FUNCTION KILL"]), Say(BUSY_LINE), Got(BUSY_LINE), Quiet]),
+    (
+        "attributes belong to the reply behind them",
+        &[
+            Ask(&["GET k", "GET k"]),
+            Say("|1\r\n+ttl\r\n:10\r\n$1\r\nv\r\n"),
+            Say("$1\r\nw\r\n"),
+            Got("|1\r\n+ttl\r\n:10\r\n$1\r\nv\r\n$1\r\nw\r\n"),
+            Quiet,
+        ],
+    ),
+    (
+        "every type of RESP3 is skipped by its structure",
+        &[
+            Ask(&["GET a", "GET b", "GET c", "GET d", "GET e", "GET f", "GET g", "PING"]),
+            Say(
+                "=7\r\ntxt:x\r\n\r\n(123456789012345678901234567890\r\n,1.5\r\n#t\r\n_\r\n~2\r\n:1\r\n*1\r\n+x\r\n!7\r\nERR abc\r\n+PONG\r\n",
+            ),
+            Got(
+                "=7\r\ntxt:x\r\n\r\n(123456789012345678901234567890\r\n,1.5\r\n#t\r\n_\r\n~2\r\n:1\r\n*1\r\n+x\r\n!7\r\nERR abc\r\n+PONG\r\n",
+            ),
+            Quiet,
+        ],
+    ),
+    (
+        "a transaction refused at EXEC is probed, then sent again as a whole",
+        &[
+            Ask(&["MULTI", "INCR n", "EXEC", "GET n"]),
+            Sent("MULTI; INCR n; EXEC; GET n"),
+            Say("+OK\r\n+QUEUED\r\n"),
+            Say(ABORT),
+            Say(BUSY_LINE),
+            Got("+OK\r\n+QUEUED\r\n"),
+            Held,
+            Go,
+            Sent("EXEC"),
+            Say(ABORT),
+            Held,
+            Go,
+            Sent("EXEC"),
+            Say(NO_MULTI),
+            Sent("MULTI; INCR n; EXEC; GET n"),
+            Say("+OK\r\n+QUEUED\r\n*1\r\n:1\r\n$1\r\n1\r\n"),
+            Got("*1\r\n:1\r\n$1\r\n1\r\n"),
+            Quiet,
+        ],
+    ),
+    (
+        "a command rejected in a transaction is queued as far as the client can tell",
+        &[
+            Ask(&["MULTI", "INCR n"]),
+            Say("+OK\r\n"),
+            Say(BUSY_LINE),
+            Got("+OK\r\n+QUEUED\r\n"),
+            Ask(&["EXEC", "GET n"]),
+            Say(ABORT_EARLIER),
+            Got(""),
+            Held,
+        ],
+    ),
+    (
+        "with WATCH a refused transaction is answered by null",
+        &[
+            Ask(&["WATCH n", "MULTI", "INCR n"]),
+            Say(OK),
+            Say(OK),
+            Say(BUSY_LINE),
+            Got("+OK\r\n+OK\r\n+QUEUED\r\n"),
+            Ask(&["EXEC"]),
+            Say(ABORT_EARLIER),
+            Got("*-1\r\n"),
+            Quiet,
+        ],
+    ),
+    (
+        "DISCARD of a transaction that BUSY struck",
+        &[
+            Ask(&["MULTI", "INCR n", "DISCARD"]),
+            Say("+OK\r\n"),
+            Say(BUSY_LINE),
+            Say(OK),
+            Got("+OK\r\n+QUEUED\r\n+OK\r\n"),
+            Quiet,
+        ],
+    ),
+    (
+        "an error inside a transaction stays",
+        &[
+            Ask(&["MULTI", "NONSENSE", "EXEC"]),
+            Say("+OK\r\n-ERR unknown\r\n"),
+            Say(ABORT_EARLIER),
+            Got("+OK\r\n-ERR unknown\r\n-EXECABORT Transaction discarded because of previous errors.\r\n"),
+            Quiet,
+        ],
+    ),
+    (
+        "a pipeline rejected as a whole is sent again as a whole",
+        &[
+            Ask(&["SET a 1", "SET b 2"]),
+            Say(BUSY_LINE),
+            Say(BUSY_LINE),
+            Got(""),
+            Held,
+            Go,
+            Sent("SET a 1; SET b 2; SET a 1; SET b 2"),
+            Say("+OK\r\n+OK\r\n"),
+            Got("+OK\r\n+OK\r\n"),
+            Quiet,
+        ],
+    ),
+    (
+        "nothing goes behind a barrier before it is answered",
+        &[
+            Ask(&["GET k", "SELECT 3", "SET k v"]),
+            Sent("GET k"),
+            Say("$-1\r\n"),
+            Sent("SELECT 3"),
+            Say(BUSY_LINE),
+            Sent(""),
+            Held,
+            Go,
+            Sent("SELECT 3"),
+            Say(OK),
+            Sent("SET k v"),
+            Say(OK),
+            Got("$-1\r\n+OK\r\n+OK\r\n"),
+            Quiet,
+        ],
+    ),
+    (
+        "ASKING is sent again with the command behind it",
+        &[
+            Ask(&["ASKING", "GET k"]),
+            Sent("ASKING"),
+            Say(OK),
+            Got(OK),
+            Sent("GET k"),
+            Say(BUSY_LINE),
+            Held,
+            Go,
+            Sent("ASKING"),
+            Say(OK),
+            Go,
+            Sent("GET k"),
+            Say("$1\r\nv\r\n"),
+            Got("$1\r\nv\r\n"),
+            Quiet,
+        ],
+    ),
+];
+
+#[test]
+fn every_row() {
+    for (name, steps) in ROWS {
+        run(name, steps, |line, bytes| {
+            line.server(bytes.as_bytes()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        });
+    }
+}
+
+/// The network may cut anywhere; nobody waits for the byte behind a cut.
+#[test]
+fn replies_cut_at_every_byte() {
+    for (name, steps) in ROWS {
+        let longest = steps.iter().map(|step| if let Say(bytes) = step { bytes.len() } else { 0 }).max();
+        for cut in 0..longest.unwrap_or(0) {
+            run(name, steps, |line, bytes| {
+                let (first, second) = bytes.as_bytes().split_at(cut.min(bytes.len()));
+                for part in [first, second] {
+                    line.server(part).unwrap_or_else(|error| panic!("{name}, cut at {cut}: {error}"));
+                }
+            });
+        }
+        run(name, steps, |line, bytes| {
+            for byte in bytes.as_bytes() {
+                line.server(&[*byte]).unwrap_or_else(|error| panic!("{name}, byte by byte: {error}"));
+            }
+        });
+    }
+}
+
+/// What no server sends ends the session, and with it the connection; it is never guessed.
+#[test]
+fn hostile_replies_are_errors() {
+    let reply = SessionError::Reply;
+    for (asks, says, error) in [
+        (&[][..], "+OK\r\n", SessionError::UnexpectedReply),
+        (&[], "$3\r\nabc\r\n", SessionError::UnexpectedReply),
+        (&["PING"], "+PONG\r\n+PONG\r\n", SessionError::UnexpectedReply),
+        (&["SELECT 1", "GET k"], "+OK\r\n+OK\r\n", SessionError::UnexpectedReply),
+        (&["UNSUBSCRIBE"], ":1\r\n:1\r\n", SessionError::UnexpectedReply),
+        (&["GET k"], "$-2\r\n", reply(ReplyError::BadLength)),
+        (&["GET k"], "$abc\r\n", reply(ReplyError::BadLength)),
+        (&["GET k"], "*99999999999999999999999999\r\n", reply(ReplyError::BadLength)),
+        (&["GET k"], "$?\r\n", reply(ReplyError::Streamed)),
+        (&["GET k"], "HTTP/1.1 400 Bad Request\r\n", reply(ReplyError::UnknownType(b'H'))),
+        (&["GET k"], "*1\r\nx\r\n", reply(ReplyError::UnknownType(b'x'))),
+    ] {
+        let mut line = Line::new();
+        line.client(&asks.iter().flat_map(|text| cmd(text)).collect::<Vec<_>>());
+        assert_eq!(line.server(says.as_bytes()), Err(error), "{asks:?} {says:?}");
+    }
+}
+
+/// "max number of clients reached" and its like come unasked; the client gets them, and the connection ends.
+#[test]
+fn a_refused_connection_is_told() {
+    let mut line = Line::new();
+    line.server(b"-ERR max number of clients reached\r\n").expect("it is no nonsense");
+    assert_eq!(line.take_got(), "-ERR max number of clients reached\r\n");
+    assert!(line.session.is_refused());
+}
+
+/// A long error is kept back no further than it takes to tell what it is, anything else not at all.
+#[test]
+fn replies_are_not_collected() {
+    let mut line = Line::new();
+    line.client(&cmd("GET k"));
+    line.server(b"-").expect("an error begins");
+    for _ in 0..1000 {
+        line.server(&[b'x'; 1000]).expect("it goes on");
+    }
+    assert!(line.got.len() >= 1_000_001 - 1_512, "{} bytes were kept back", 1_000_001 - line.got.len());
+    line.server(b"\r\n").expect("it ends");
+    line.got.clear();
+    line.client(&cmd("GET k"));
+    line.server(b"$10000000\r\n").expect("a header");
+    for piece in 1..=10 {
+        line.server(&vec![b'x'; 1_000_000]).expect("a part");
+        assert_eq!(line.got.len(), 11 + piece * 1_000_000);
+    }
+}
+
+/// While nothing is answered, a client's bytes are taken up to the window and one read.
+#[test]
+fn unanswered_commands_are_bounded() {
+    for read in [1_000, 16 * 1024, 64 * 1024] {
+        for length in [1, 100, 5_000] {
+            let bytes = cmd(&format!("SET k {}", "x".repeat(length))).repeat(200_000 / length + 50);
+            let mut line = Line::new();
+            let mut taken = 0;
+            while line.session.wants_read() && taken < bytes.len() {
+                let piece = &bytes[taken..bytes.len().min(taken + read)];
+                line.client(piece);
+                taken += piece.len();
+            }
+            assert!(taken <= 32 * 1024 + read, "{taken} bytes taken, {read} at once");
+            assert!(line.sent.len() <= 32 * 1024, "{} bytes in flight", line.sent.len());
+        }
+    }
+}
+
+#[test]
+fn a_command_beyond_the_servers_limit_is_refused_at_its_header() {
+    let mut session = Session::new(Policy::default());
+    let bytes = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$536870913\r\n";
+    let result = session.client_bytes(bytes, NOW, &mut Out::default());
+    assert!(matches!(result, Ok(Some(_)) | Err(SessionError::CommandTooLarge)), "{result:?}");
+}
+
+/// One of the things that may happen to a session.
+#[derive(Debug, Clone)]
+enum Act {
+    Client(Vec<u8>),
+    Server(Vec<u8>),
+    Send(bool),
+    Write(usize),
+    Wait,
+    Expire(u64),
+    Settle(bool),
+    Gone,
+    Abandon,
+    Unpoison,
+}
+
+fn bytes_of(lines: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
+    let line = prop_oneof![
+        8 => prop::sample::select(lines).prop_map(|line| line.as_bytes().to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 0..20),
+    ];
+    (prop::collection::vec(line, 1..6), 0_usize..40, any::<bool>()).prop_map(|(lines, cut, cuts)| {
+        let mut bytes = lines.concat();
+        if cuts {
+            bytes.truncate(cut);
+        }
+        bytes
+    })
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    const ASKS: &[&str] = &[
+        "GET k\r\n",
+        "SET k v\r\n",
+        "MULTI\r\n",
+        "EXEC\r\n",
+        "DISCARD\r\n",
+        "WATCH k\r\n",
+        "SELECT 1\r\n",
+        "HELLO 3\r\n",
+        "AUTH x\r\n",
+        "SUBSCRIBE a b\r\n",
+        "UNSUBSCRIBE\r\n",
+        "PSUBSCRIBE a\r\n",
+        "CLIENT REPLY OFF\r\n",
+        "CLIENT REPLY SKIP\r\n",
+        "CLIENT REPLY ON\r\n",
+        "MONITOR\r\n",
+        "RESET\r\n",
+        "QUIT\r\n",
+        "PSYNC ? -1\r\n",
+        "REPLCONF ACK 1\r\n",
+        "\r\n",
+        "*0\r\n",
+        "EVAL x 0\r\n",
+        "foo\r\n",
+        "ASKING\r\n",
+        "SCRIPT KILL\r\n",
+        "BLPOP k 0\r\n",
+        "*1\r\n$4\r\nPING\r\n",
+        "*1\r\nX",
+    ];
+    const SAYS: &[&str] = &[
+        OK,
+        PONG,
+        BUSY,
+        ABORT,
+        ABORT_EARLIER,
+        NO_MULTI,
+        "+QUEUED\r\n",
+        ":1\r\n",
+        "$1\r\nv\r\n",
+        "$-1\r\n",
+        "*-1\r\n",
+        "_\r\n",
+        "*2\r\n:1\r\n+OK\r\n",
+        SUB_A,
+        UNSUB_BA,
+        MESSAGE,
+        PUSH_AB,
+        PUSH_MESSAGE,
+        HELLO,
+        MONITORED,
+        INVALIDATE,
+        "-ERR no\r\n",
+        "-NOAUTH no\r\n",
+        "+RESET\r\n",
+        "|1\r\n+a\r\n:1\r\n",
+        "-LOADING Redis is loading the dataset in memory\r\n",
+    ];
+    prop_oneof![
+        8 => bytes_of(ASKS).prop_map(Act::Client),
+        8 => bytes_of(SAYS).prop_map(Act::Server),
+        8 => any::<bool>().prop_map(Act::Send),
+        8 => (0_usize..100).prop_map(Act::Write),
+        1 => Just(Act::Wait),
+        1 => (0_u64..400).prop_map(Act::Expire),
+        1 => any::<bool>().prop_map(Act::Settle),
+        1 => Just(Act::Gone),
+        1 => Just(Act::Abandon),
+        1 => Just(Act::Unpoison),
+    ]
+}
+
+/// Does what the contract allows of an act, and nothing if it allows nothing.
+fn perform(session: &mut Session, act: Act, now: Time, out: &mut Out) -> Result<(), SessionError> {
+    match act {
+        Act::Client(bytes) if session.wants_read() => session.client_bytes(&bytes, now, out).map(|_| ())?,
+        Act::Server(bytes) => {
+            session.server_bytes(&bytes, now, out)?;
+            assert!(out.to_client(&bytes).len() <= bytes.len() + out.own().len());
+        }
+        Act::Send(free) if session.want() != Want::Nothing => {
+            session.send(if free { Pass::Free } else { Pass::One }, now);
+        }
+        Act::Write(bytes) => {
+            let bytes = bytes.min(session.outgoing().len());
+            session.wrote(bytes, out);
+        }
+        Act::Wait if session.is_idle() && matches!(session.want(), Want::Gate(_)) => session.wait_began(now),
+        Act::Expire(_) if session.is_idle() && session.deadline().is_some() => {
+            session.expire(None, now, out);
+        }
+        Act::Settle(rejected) if session.doubt().is_some() => {
+            if rejected {
+                session.confirm_rejection();
+            } else {
+                session.deny_rejection(now, out);
+            }
+        }
+        Act::Gone => session.client_gone(),
+        Act::Abandon if session.is_idle() => session.abandon(),
+        Act::Unpoison if session.is_poisoned() => session.unpoison(),
+        _ => {}
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever both sides send, in pieces of any size: an answer or an error, never a panic, and little in flight.
+    #[test]
+    fn any_bytes_are_survived(acts in prop::collection::vec(act(), 1..120), strict: bool, loading: bool) {
+        let policy = Policy { strict, loading, max_wait: std::time::Duration::from_millis(200), ..Policy::default() };
+        let mut session = Session::new(policy);
+        let mut now = NOW;
+        for act in acts {
+            if let Act::Expire(ms) = act {
+                now = now + std::time::Duration::from_millis(ms);
+            }
+            let mut out = Out::default();
+            let done = perform(&mut session, act, now, &mut out);
+            let _ = (session.want(), session.ask(), session.deadline(), session.is_quiet());
+            if strict {
+                prop_assert!(session.is_tunnel() || session.outgoing().len() <= 64 * 1024);
+            }
+            if done.is_err() {
+                break;
+            }
+        }
+    }
+}

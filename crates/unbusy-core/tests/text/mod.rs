@@ -1,0 +1,35 @@
+//! Commands and replies as text.
+
+/// What a busy server says.
+pub(crate) const BUSY: &str =
+    "-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n";
+
+/// A command from words with spaces between them, as clients write it.
+pub(crate) fn cmd(text: &str) -> Vec<u8> {
+    let words: Vec<String> = text.split(' ').map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
+    format!("*{}\r\n{}", words.len(), words.concat()).into_bytes()
+}
+
+/// The first command in `bytes` and its length.
+pub(crate) fn parse(bytes: &[u8]) -> Option<(Vec<String>, usize)> {
+    fn line(bytes: &[u8], at: &mut usize) -> Option<String> {
+        let end = bytes[*at..].iter().position(|&byte| byte == b'\n')? + *at;
+        let text = String::from_utf8_lossy(&bytes[*at..end]).trim_end().to_owned();
+        *at = end + 1;
+        Some(text)
+    }
+    let mut at = 0;
+    let header = line(bytes, &mut at)?;
+    let Some(count) = header.strip_prefix('*') else {
+        return Some((header.split_whitespace().map(str::to_owned).collect(), at));
+    };
+    let mut found = Vec::new();
+    for _ in 0..count.parse::<i64>().expect("a number of arguments").max(0) {
+        let length: usize = line(bytes, &mut at)?.strip_prefix('$')?.parse().expect("a length");
+        let word = bytes.get(at..at + length)?;
+        bytes.get(at + length..at + length + 2)?;
+        found.push(String::from_utf8_lossy(word).into_owned());
+        at += length + 2;
+    }
+    Some((found, at))
+}
