@@ -157,6 +157,8 @@ struct Flags {
     probing: bool,
     /// The budget is over: what comes back goes to the client.
     final_try: bool,
+    /// The last try was rejected, too.
+    refused_finally: bool,
     /// Commands that came before the client can know that SELECT, AUTH or HELLO failed are not executed.
     poisoned: bool,
     /// Bytes pass both ways unread.

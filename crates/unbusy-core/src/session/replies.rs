@@ -23,7 +23,7 @@ pub(super) enum Plan {
     Push,
     /// To the client, which is closed then: the server refused the connection.
     Refuse,
-    /// Either a message for a subscriber or a reply that the client does not want.
+    /// Either what nobody asked for (a message, a line of MONITOR) or a reply that is not simply delivered.
     Undecided,
     /// Answers a command whose client wants no replies.
     Mute,
@@ -163,17 +163,22 @@ impl Session {
             return;
         }
         let head = std::mem::take(&mut self.head);
-        let wanted = if is_line {
-            let reply = !is_monitor_line(self.replies.frame().head());
-            reply && self.current().is_none_or(|kind| !self.is_muted(kind))
+        let frame = self.replies.frame();
+        let unasked = if is_line {
+            is_monitor_line(frame.head())
         } else {
-            PubSub::read(self.replies.frame().head()) == Some(PubSub::Message)
+            PubSub::read(frame.head()) == Some(PubSub::Message)
         };
-        if wanted {
-            out.say(&head);
-            self.plan = Plan::Deliver;
-        } else {
-            self.plan = Plan::Mute;
+        self.plan = match unasked {
+            // Messages come whatever CLIENT REPLY says; the lines of MONITOR do not.
+            true if is_line && self.client.muted => Plan::Mute,
+            true => Plan::Deliver,
+            false => self.plan_asked(out),
+        };
+        match self.plan {
+            Plan::Deliver => out.say(&head),
+            Plan::Store => self.head = head,
+            _ => {}
         }
     }
 
@@ -265,9 +270,22 @@ impl Session {
         if first == b'>' {
             return Plan::Deliver;
         }
-        if self.client.monitoring && self.client.muted && first == b'+' {
+        let mixed = (first == b'+' && self.client.monitoring)
+            || (first == b'*' && !self.client.resp3 && self.client.subscriptions.any());
+        if mixed && (self.client.muted || !self.is_next_delivered()) {
             return Plan::Undecided;
         }
+        self.plan_asked(out)
+    }
+
+    /// Whether the next reply goes to the client, or there is none to come.
+    fn is_next_delivered(&self) -> bool {
+        let in_order = self.lane.answered == self.lane.kept && !self.awaits_ping();
+        self.current().is_none_or(|kind| in_order && !self.is_muted(kind))
+    }
+
+    /// What becomes of a reply.
+    fn plan_asked(&mut self, out: &mut Out) -> Plan {
         if self.awaits_ping() {
             return Plan::PingAnswered;
         }
@@ -279,11 +297,7 @@ impl Session {
             return self.plan_executed_behind(out);
         }
         self.note_proof(out);
-        if !self.is_muted(kind) {
-            return Plan::Deliver;
-        }
-        let message = first == b'*' && !self.client.resp3 && self.client.subscriptions.any();
-        if message { Plan::Undecided } else { Plan::Mute }
+        if self.is_muted(kind) { Plan::Mute } else { Plan::Deliver }
     }
 
     /// The first byte of a reply is the answer: the rest of a large one may take its time. In a stream with messages
@@ -342,7 +356,8 @@ impl Session {
         };
         let muted = self.client.muted || self.client.skip;
         let plan = if kind == Kind::Exec && plan == Plan::Deliver && muted { Plan::Mute } else { plan };
-        if matches!(plan, Plan::Reject(_) | Plan::Retry(_)) && self.rejection.as_deref() != Some(line) {
+        let rejects = self.flags.refused_finally || matches!(plan, Plan::Reject(_) | Plan::Retry(_));
+        if rejects && self.rejection.as_deref() != Some(line) {
             self.rejection = Some(line.into());
         }
         plan
@@ -362,6 +377,7 @@ impl Session {
         let behind_kept = self.lane.answered >= self.lane.kept;
         if self.flags.final_try && behind_kept {
             out.given_up += 1;
+            self.flags.refused_finally = true;
             return self.plan_final(kind, "BUSY", out);
         }
         if kind.may_answer_busy() && self.ahead == Ahead::Open && self.lane.entries[self.lane.answered].pinged
@@ -422,8 +438,9 @@ impl Session {
             return if muted { Plan::Mute } else { Plan::Deliver };
         }
         // Behind a rejected command a busy server refuses for reasons it checks before BUSY; those come again. A
-        // script's own error means that it ran.
-        let ran = kind == Kind::Script && code == "ERR";
+        // script's own error means that it ran, if one can run: not for a subscriber in RESP2.
+        let subscriber = self.client.subscriptions.any() && !self.client.resp3;
+        let ran = kind == Kind::Script && code == "ERR" && !subscriber;
         if ran || !self.policy.strict { self.plan_executed_behind(out) } else { Plan::Again }
     }
 
@@ -704,7 +721,7 @@ impl Session {
         if proves && (entry.command.proof || entry.rejected) {
             out.proof = out.proof.max(Some(sent));
         }
-        let gave_up = self.flags.final_try && is_error && self.replies.frame().kind == b'-';
+        let gave_up = std::mem::take(&mut self.flags.refused_finally);
         if self.runs_script(kind) {
             self.scripts_in_flight = self.scripts_in_flight.saturating_sub(1);
             out.script_answered = true;

@@ -1,0 +1,69 @@
+//! What is no hole: bytes between rejected replies that answer none of the commands.
+
+use unbusy_core::session::{Out, Pass};
+use unbusy_core::{Event, Policy, Session, Time};
+
+const BUSY: &str =
+    "-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n";
+const SUBSCRIBED: &str = "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n";
+const MESSAGE: &str = "*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n";
+
+struct Heard {
+    client: String,
+    hole: bool,
+}
+
+fn hear(session: &mut Session, reply: &str) -> Heard {
+    let mut out = Out::default();
+    session.server_bytes(reply.as_bytes(), Time::ZERO, &mut out).unwrap();
+    let client = String::from_utf8(out.to_client(reply.as_bytes())).unwrap();
+    Heard { client, hole: out.events.contains(&Event::Hole) }
+}
+
+fn send(session: &mut Session, commands: &str) {
+    session.client_bytes(commands.as_bytes(), Time::ZERO, &mut Out::default()).unwrap();
+    session.send(Pass::Free, Time::ZERO);
+    assert_eq!(session.outgoing(), commands.as_bytes());
+    session.wrote(commands.len(), &mut Out::default());
+}
+
+fn subscriber() -> Session {
+    let mut session = Session::new(Policy::default());
+    send(&mut session, "SUBSCRIBE a\r\n");
+    assert_eq!(hear(&mut session, SUBSCRIBED).client, SUBSCRIBED);
+    session
+}
+
+#[test]
+fn a_message_between_rejected_replies_is_delivered() {
+    for cut in 1..MESSAGE.len() {
+        let mut session = subscriber();
+        send(&mut session, "PING\r\nPING\r\n");
+        let first = hear(&mut session, &format!("{BUSY}{}", &MESSAGE[..cut]));
+        let second = hear(&mut session, &format!("{}{BUSY}", &MESSAGE[cut..]));
+        assert!(!first.hole && !second.hole, "cut at {cut}");
+        assert_eq!(first.client + &second.client, MESSAGE);
+        assert!(session.is_held());
+    }
+}
+
+#[test]
+fn an_executed_command_between_rejected_replies_is_a_hole() {
+    let mut session = subscriber();
+    send(&mut session, "PING\r\nPING\r\n");
+    let pong = "*2\r\n$4\r\npong\r\n$0\r\n\r\n";
+    let heard = hear(&mut session, &format!("{BUSY}{pong}"));
+    assert!(heard.hole);
+    assert_eq!(heard.client, format!("{BUSY}{pong}"));
+}
+
+#[test]
+fn a_script_that_is_not_allowed_behind_a_rejected_command_did_not_run() {
+    let mut session = subscriber();
+    send(&mut session, "UNSUBSCRIBE a\r\nEVAL x 0\r\n");
+    let refusal = "-ERR Can't execute 'eval': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context\r\n";
+    let heard = hear(&mut session, &format!("{BUSY}{refusal}"));
+    assert!(!heard.hole);
+    assert_eq!(heard.client, "");
+    assert!(session.is_held());
+}
