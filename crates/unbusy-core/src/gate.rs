@@ -179,14 +179,14 @@ impl Gate {
             // Open => Open: a proof renews the lease.
             (Phase::Open, Outcome::Proof) => {
                 self.lease.measure(now - sent);
-                self.prove(sent, role.is_some(), now);
+                self.prove(sent, ticket.is_some(), now);
             }
             // Stalled => Open: whoever answers is not silent. An old reply gives no lease, so only scouts follow.
             (Phase::Stalled { since, .. }, outcome) => {
                 self.events.push(Event::StallEnded { lasted: now - *since });
                 self.phase = Phase::Open;
                 if outcome == Outcome::Proof {
-                    self.prove(sent, role.is_some(), now);
+                    self.prove(sent, ticket.is_some(), now);
                 }
             }
             // Busy => Open: only the leader's try tells that BUSY is over; other replies may be from before.
@@ -318,14 +318,13 @@ impl Gate {
     }
 
     fn tick_busy(&mut self, script_in_flight: bool, now: Time) -> Time {
-        let leader = self
-            .out
-            .values()
-            .filter(|out| matches!(out.role, Role::Leader | Role::Deaf))
-            .max_by_key(|o| o.since);
-        let leader = leader.copied();
         let silence = self.overdue() * 4;
         let Phase::Busy(episode) = &mut self.phase else { return Time::NEVER };
+        // One whose successor was answered is not waited for any more.
+        let leader = (self.out.values())
+            .filter(|out| matches!(out.role, Role::Leader | Role::Deaf) && out.since >= episode.last_try)
+            .max_by_key(|out| out.since)
+            .copied();
         let due = match leader {
             Some(Out { role: Role::Deaf, since }) => since + silence,
             Some(Out { since, .. }) => since + episode.patience,

@@ -1,0 +1,465 @@
+//! The gate against an oracle that knows what each waiter has been told, and against scenes with numbers: how often a
+//! busy server is tried, how fast the queue opens, how many ghosts a stall leaves.
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use unbusy_core::gate::{Answer, Ask, Outcome, Ticket};
+use unbusy_core::{Cause, Event, Gate, Time};
+
+const MS: Duration = Duration::from_millis(1);
+const THRESHOLD: Duration = Duration::from_secs(5);
+const WRITE: Ask = Ask { scout: true, read: false, commands: 1 };
+const READ: Ask = Ask { scout: true, read: true, commands: 1 };
+const BLOCKING: Ask = Ask { scout: false, read: false, commands: 1 };
+
+fn at(ms: u64) -> Time {
+    Time::from_nanos((10_000 + ms) * 1_000_000)
+}
+
+/// A gate, and what everybody was told by it.
+struct Model {
+    gate: Gate,
+    now: Time,
+    waiting: BTreeMap<Ticket, Ask>,
+    /// May send, or has sent and was not answered: when it was let go, and as the leader of an episode.
+    out: BTreeMap<Ticket, (Time, bool)>,
+    asks: BTreeMap<Ticket, Ask>,
+    stalled: bool,
+    next: Time,
+    /// Who was let go, and when.
+    woken: Vec<(Time, Ticket)>,
+    events: Vec<(Time, Event)>,
+}
+
+impl Model {
+    fn new(threshold: Option<Duration>) -> Self {
+        Self {
+            gate: Gate::new(threshold),
+            now: at(0),
+            waiting: BTreeMap::new(),
+            out: BTreeMap::new(),
+            asks: BTreeMap::new(),
+            stalled: false,
+            next: Time::NEVER,
+            woken: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// A scout proves at once that the server is open; `ago` it was sent.
+    fn proven(&mut self, ago: Duration) {
+        let sent = Time::from_nanos(self.now.as_nanos() - ago.as_nanos() as u64);
+        self.gate.answered(None, Outcome::Proof, sent, self.now);
+        self.settle();
+    }
+
+    fn ask(&mut self, ask: Ask) -> Answer {
+        let answer = self.gate.ask(None, ask, self.now);
+        match answer {
+            Answer::Wait(ticket) => {
+                self.waiting.insert(ticket, ask);
+                self.asks.insert(ticket, ask);
+            }
+            Answer::One(Some(ticket)) => {
+                self.out.insert(ticket, (self.now, false));
+                self.asks.insert(ticket, ask);
+            }
+            Answer::One(None) | Answer::Free => {}
+        }
+        self.settle();
+        answer
+    }
+
+    fn wait(&mut self, ask: Ask) -> Ticket {
+        match self.ask(ask) {
+            Answer::Wait(ticket) => ticket,
+            other => panic!("expected to wait, was told {other:?}"),
+        }
+    }
+
+    fn rejected(&mut self, ticket: Ticket, sent: Time) {
+        self.out.remove(&ticket);
+        let ask = self.asks[&ticket];
+        let kept = self.gate.rejected(Some(ticket), Some(ask), Cause::Script, sent, self.now);
+        assert_eq!(kept, Some(ticket), "who is rejected again keeps its place");
+        self.waiting.insert(ticket, ask);
+        self.settle();
+    }
+
+    fn answered(&mut self, ticket: Ticket, outcome: Outcome, sent: Time) {
+        self.out.remove(&ticket);
+        self.gate.answered(Some(ticket), outcome, sent, self.now);
+        self.settle();
+    }
+
+    fn leave(&mut self, ticket: Ticket) {
+        self.out.remove(&ticket);
+        self.waiting.remove(&ticket);
+        self.gate.leave(ticket, self.now);
+        self.settle();
+    }
+
+    /// Lets the gate move on, and checks all that it says.
+    fn settle(&mut self) {
+        let told = self.events.len();
+        self.next = self.gate.tick(false, self.now);
+        assert!(self.next > self.now, "the gate wants to be called again at once");
+        let busy = self.gate.busy().is_some();
+        for event in self.gate.events() {
+            match event {
+                Event::StallBegan => self.stalled = true,
+                Event::StallEnded { .. } => self.stalled = false,
+                _ => {}
+            }
+            self.events.push((self.now, event));
+        }
+        // Whom a phase lets go first is only to be told when the phase did not change in this very call.
+        let steady = self.events.len() == told;
+        let woken: Vec<_> = self.gate.woken().collect();
+        for ticket in woken {
+            let ask = self.waiting.get(&ticket).copied().expect("only who waits is let go");
+            if !steady {
+                // Anyone may have been meant.
+            } else if busy {
+                let best =
+                    self.waiting.iter().find(|(_, ask)| ask.scout).or_else(|| self.waiting.iter().next());
+                assert_eq!(best, Some((&ticket, &ask)), "first come, first served");
+            } else if self.stalled {
+                let suits =
+                    |read: bool| self.waiting.iter().find(move |(_, ask)| ask.scout && (ask.read || !read));
+                let best = suits(true).or_else(|| suits(false)).or_else(|| self.waiting.iter().next());
+                assert_eq!(best, Some((&ticket, &ask)), "reads before writes before the rest, oldest first");
+            } else {
+                assert_eq!(self.waiting.first_key_value(), Some((&ticket, &ask)), "first come, first served");
+            }
+            self.waiting.remove(&ticket);
+            self.out.insert(ticket, (self.now, busy));
+            self.woken.push((self.now, ticket));
+            assert_eq!(self.gate.ask(Some(ticket), ask, self.now), Answer::One(Some(ticket)));
+        }
+        assert!(self.waiting.is_empty() || self.next != Time::NEVER, "a waiter is lost");
+        assert!(
+            self.waiting.is_empty() || self.gate.free_until() == Time::ZERO,
+            "others would overtake the queue"
+        );
+    }
+
+    fn pass(&mut self, until: Time) {
+        assert_ne!(until, Time::NEVER, "nothing is to come");
+        while self.next <= until {
+            self.now = self.next.max(self.now);
+            self.settle();
+        }
+        self.now = until;
+    }
+
+    /// The gate has become busy, with this first waiter in its queue.
+    fn busy(&mut self) -> Ticket {
+        let sent = self.now;
+        let Answer::One(Some(ticket)) = self.ask(WRITE) else { panic!("a first scout may go at once") };
+        self.now = self.now + MS;
+        self.rejected(ticket, sent);
+        assert_eq!(self.gate.busy(), Some(Cause::Script));
+        ticket
+    }
+}
+
+/// One step of the random walk: what happens, to whom, and how much later.
+type Step = (u8, u8, u16);
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec((0_u8..12, any::<u8>(), 0_u16..400), 1..300)
+}
+
+fn ask_of(pick: u8) -> Ask {
+    [WRITE, WRITE, READ, BLOCKING][usize::from(pick) % 4]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever happens in whatever order: first come, first served; nobody is lost; leads one at a time.
+    #[test]
+    fn any_order_of_events(steps in steps(), threshold in prop_oneof![Just(None), (1_u32..1_000).prop_map(|n| Some(MS * n))]) {
+        let mut model = Model::new(threshold);
+        for (what, pick, wait) in steps {
+            let out: Vec<_> = model.out.iter().map(|(ticket, (since, _))| (*ticket, *since)).collect();
+            let chosen = (!out.is_empty()).then(|| out[usize::from(pick) % out.len()]);
+            match (what, chosen) {
+                (0..=3, _) => { model.ask(ask_of(pick)); }
+                (4 | 5, Some((ticket, since))) => model.answered(ticket, Outcome::Proof, since),
+                (6, Some((ticket, since))) => model.answered(ticket, Outcome::Unclear, since),
+                (7 | 8, Some((ticket, since))) => model.rejected(ticket, since),
+                (9, Some((ticket, _))) => model.leave(ticket),
+                (10, _) => {
+                    let first = model.waiting.keys().nth(usize::from(pick) % 5).copied();
+                    if let Some(ticket) = first { model.leave(ticket); }
+                }
+                _ => { let until = model.now + MS * u32::from(wait); model.pass(until); }
+            }
+            if pick % 3 == 0 {
+                let until = model.now + Duration::from_micros(u64::from(wait) * 20);
+                model.pass(until);
+            }
+        }
+        // The server is open from now on and answers everyone: all are let go.
+        let mut rounds = 0;
+        while !model.waiting.is_empty() {
+            rounds += 1;
+            prop_assert!(rounds < 5_000, "{} waiters are lost", model.waiting.len());
+            let out: Vec<_> = model.out.keys().copied().collect();
+            for ticket in out {
+                let now = model.now;
+                model.answered(ticket, Outcome::Proof, now);
+            }
+            let until = model.now + MS * 20;
+            model.pass(until);
+        }
+    }
+
+    /// In an episode one leads at a time, unless it is unanswered for its patience; and tries keep their distance.
+    #[test]
+    fn a_busy_server_is_tried_by_one_at_a_time(
+        waiters in 1_usize..60, silent in prop::collection::vec(any::<bool>(), 80), line in 50_u64..20_000,
+    ) {
+        let mut model = Model::new(Some(THRESHOLD));
+        model.proven(Duration::from_micros(line));
+        model.now = model.now + Duration::from_secs(1);
+        let began = model.now;
+        model.busy();
+        for _ in 0..waiters {
+            model.wait(WRITE);
+        }
+        let line = Duration::from_micros(line);
+        let patience = (100 * MS).max(line * 4);
+        for silent in silent {
+            if model.waiting.is_empty() {
+                break;
+            }
+            let until = model.next.max(model.now);
+            model.pass(until);
+            let Some((&leader, &(since, _))) = model.out.iter().max_by_key(|(_, (since, _))| *since) else { continue };
+            let others = model.out.iter().filter(|(ticket, _)| **ticket != leader);
+            for (_, (other, _)) in others {
+                prop_assert!(since - *other >= patience, "two lead at once, {:?} apart", since - *other);
+            }
+            if !silent {
+                model.now = since.max(model.now) + line;
+                let answered = model.now;
+                model.rejected(leader, since);
+                let gap = model.next - answered;
+                let oldest = ((model.now - began) / 200).clamp(25 * MS, 100 * MS);
+                let (least, most) = (MS.max(line * 2), oldest.max(line * 2));
+                prop_assert!((least..=most).contains(&gap), "{:?} at {:?} old", gap, model.now - began);
+            }
+        }
+    }
+
+    /// A lease never outlives the sending of its proof by more than its width, however late the reply is.
+    #[test]
+    fn a_lease_counts_from_the_sending(
+        threshold in 1_u32..10_000, proofs in prop::collection::vec((0_u32..100, 0_u32..3_000), 1..40),
+    ) {
+        let threshold = MS * threshold;
+        let mut gate = Gate::new(Some(threshold));
+        let (mut now, mut latest) = (at(5_000), Time::ZERO);
+        for (wait, late) in proofs {
+            now = now + MS * wait;
+            let sent = Time::from_nanos(now.as_nanos() - (MS * late).as_nanos() as u64);
+            gate.answered(None, Outcome::Proof, sent, now);
+            latest = latest.max(sent);
+            prop_assert!(gate.free_until() <= latest + threshold / 4, "longer than a quarter of the threshold");
+        }
+    }
+
+    /// A late proof from before the episode opens nothing: only the leader's does.
+    #[test]
+    fn a_late_proof_ends_no_episode(late in 0_u64..5_000) {
+        let mut model = Model::new(Some(THRESHOLD));
+        model.busy();
+        let sent = Time::from_nanos(model.now.as_nanos() - late * 1_000_000);
+        model.gate.answered(None, Outcome::Proof, sent, model.now);
+        prop_assert_eq!(model.gate.busy(), Some(Cause::Script));
+        prop_assert_eq!(model.gate.free_until(), Time::ZERO);
+    }
+}
+
+/// One, two, four, eight …: every answer lets two more go.
+#[test]
+fn the_queue_opens_slowly() {
+    let mut model = Model::new(Some(THRESHOLD));
+    let first = model.busy();
+    for _ in 0..62 {
+        model.wait(WRITE);
+    }
+    let until = model.next;
+    model.pass(until);
+    assert_eq!(model.out.keys().copied().collect::<Vec<_>>(), [first]);
+    let mut sizes = Vec::new();
+    while !model.out.is_empty() {
+        sizes.push(model.out.len());
+        let all: Vec<_> = model.out.iter().map(|(ticket, (since, _))| (*ticket, *since)).collect();
+        model.now = model.now + Duration::from_micros(200);
+        for (ticket, since) in all {
+            model.answered(ticket, Outcome::Proof, since);
+        }
+    }
+    assert_eq!(sizes, [1, 2, 4, 8, 16, 32]);
+    assert!(model.waiting.is_empty());
+}
+
+/// Turns busy again in the midst of the opening: those let go keep their places, the rest never moved.
+#[test]
+fn a_server_that_turns_busy_again_meets_no_herd() {
+    let mut model = Model::new(Some(THRESHOLD));
+    let first = model.busy();
+    let others: Vec<_> = (0..50).map(|_| model.wait(WRITE)).collect();
+    let until = model.next;
+    model.pass(until);
+    let since = model.now;
+    model.now = model.now + MS;
+    model.answered(first, Outcome::Proof, since);
+    assert_eq!(model.out.keys().copied().collect::<Vec<_>>(), others[..2]);
+    let since = model.now;
+    model.now = model.now + MS;
+    model.rejected(others[0], since);
+    model.rejected(others[1], since);
+    assert!(model.out.is_empty());
+    assert_eq!(model.waiting.len(), 50);
+    let until = model.next;
+    model.pass(until);
+    assert_eq!(model.out.keys().copied().collect::<Vec<_>>(), others[..1]);
+}
+
+/// A stall of two seconds with fifty waiters: what was sent into it is executed later, so it must be little. (On a
+/// long line each may have one command on its way before anybody can know of the stall.)
+#[test]
+fn a_stall_leaves_a_handful_of_ghosts() {
+    for (every, line) in [(1, 200), (10, 200), (30, 3_000), (1, 500)] {
+        let mut model = Model::new(Some(THRESHOLD));
+        model.proven(Duration::from_micros(line));
+        model.now = model.now + Duration::from_secs(1);
+        let start = model.now;
+        let mut sent = 0;
+        for client in 0..50 {
+            let until = start + MS * every * client;
+            model.pass(until);
+            if !matches!(model.ask(WRITE), Answer::Wait(_)) {
+                sent += 1;
+            }
+        }
+        model.pass(start + Duration::from_secs(2));
+        sent += model.woken.len();
+        assert!(sent <= 6, "{sent} ghosts with one client every {every} ms on a line of {line} µs");
+        assert!(sent >= 2, "one sick connection would stop them all");
+    }
+}
+
+/// The first scout's connection is dead; the server is not. Others must not wait for it.
+#[test]
+fn one_silent_scout_does_not_stop_the_others() {
+    for ask in [READ, WRITE] {
+        let mut model = Model::new(Some(THRESHOLD));
+        let Answer::One(Some(dead)) = model.ask(WRITE) else { panic!("the first scout goes at once") };
+        model.now = model.now + MS;
+        let began = model.now;
+        for _ in 0..20 {
+            model.wait(ask);
+        }
+        while !model.waiting.is_empty() || model.out.len() > 1 {
+            let alive: Vec<_> = model.out.keys().copied().filter(|ticket| *ticket != dead).collect();
+            if alive.is_empty() {
+                let until = model.next;
+                model.pass(until);
+                continue;
+            }
+            let since = model.now;
+            model.now = model.now + Duration::from_micros(300);
+            for ticket in alive {
+                model.answered(ticket, Outcome::Proof, since);
+            }
+        }
+        assert!(model.now - began <= 500 * MS, "{:?}", model.now - began);
+    }
+}
+
+/// All that wait would block: there is no leader who could tell, so silence tells that the server took one.
+#[test]
+fn waiters_that_only_block_are_released() {
+    let mut model = Model::new(Some(THRESHOLD));
+    let sent = model.now;
+    assert_eq!(model.ask(BLOCKING), Answer::One(None));
+    model.now = model.now + MS;
+    let first = model.gate.rejected(None, Some(BLOCKING), Cause::Script, sent, model.now).expect("it waits");
+    model.waiting.insert(first, BLOCKING);
+    model.asks.insert(first, BLOCKING);
+    model.settle();
+    for _ in 0..20 {
+        model.wait(BLOCKING);
+    }
+    // Busy for 300 ms: every try is rejected.
+    let end = model.now + 300 * MS;
+    while model.now < end {
+        let until = model.next.min(end);
+        model.pass(until);
+        let out: Vec<_> = model.out.iter().map(|(ticket, (since, _))| (*ticket, *since)).collect();
+        for (ticket, since) in out {
+            model.now = model.now + Duration::from_micros(100);
+            model.rejected(ticket, since);
+        }
+    }
+    // Then they are taken, and none is answered.
+    let over = model.now;
+    model.pass(over + Duration::from_secs(1));
+    assert!(model.waiting.is_empty(), "{} wait for ever", model.waiting.len());
+    let last = model.woken.last().map_or(Duration::ZERO, |(at, _)| *at - over);
+    assert!(last <= 500 * MS, "{last:?}");
+}
+
+/// A leader that leaves, or is never answered, hands over.
+#[test]
+fn leadership_is_handed_over() {
+    let mut model = Model::new(Some(THRESHOLD));
+    let first = model.busy();
+    let others: Vec<_> = (0..5).map(|_| model.wait(WRITE)).collect();
+    let until = model.next;
+    model.pass(until);
+    model.leave(first);
+    assert_eq!(model.out.keys().copied().collect::<Vec<_>>(), others[..1], "at once");
+    let since = model.now;
+    model.pass(since + 101 * MS);
+    assert_eq!(model.out.keys().copied().collect::<Vec<_>>(), others[..2], "after its patience");
+    model.pass(since + 250 * MS);
+    assert_eq!(model.out.len(), 2, "the next one has twice the patience");
+}
+
+/// A rejection that was only late, behind a proof sent after it, is no news: the lease goes on.
+#[test]
+fn a_late_rejection_begins_no_episode() {
+    let mut model = Model::new(Some(THRESHOLD));
+    let sent = model.now;
+    model.now = model.now + 10 * MS;
+    model.proven(MS);
+    let until = model.gate.free_until();
+    let ticket = model.gate.rejected(None, Some(WRITE), Cause::Script, sent, model.now);
+    assert_eq!(model.gate.busy(), None);
+    let ticket = ticket.expect("it waits for its turn");
+    model.waiting.insert(ticket, WRITE);
+    model.asks.insert(ticket, WRITE);
+    model.settle();
+    assert!(model.waiting.is_empty(), "and it may go again at once");
+    assert_eq!(model.gate.free_until(), until);
+}
+
+/// The end of a script that came through this process is the moment to try.
+#[test]
+fn the_reply_of_a_script_wakes_the_leader() {
+    let mut gate = Gate::new(Some(THRESHOLD));
+    let ticket = gate.rejected(None, Some(WRITE), Cause::Script, at(0), at(1)).expect("it waits");
+    assert!(gate.tick(true, at(1)) >= at(900), "its reply will tell: no need to try often");
+    assert_eq!(gate.woken().count(), 0);
+    gate.script_answered(at(400));
+    gate.tick(false, at(400));
+    assert_eq!(gate.woken().collect::<BTreeSet<_>>(), BTreeSet::from([ticket]));
+}
