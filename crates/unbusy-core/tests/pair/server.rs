@@ -707,7 +707,8 @@ impl Conn {
             let total = self.channels.len() + self.patterns.len();
             let kind = if self.resp3 { '>' } else { '*' };
             let name = name.map_or_else(|| self.null_bulk().to_owned(), |name| bulk(&name));
-            reply += &format!("{kind}3\r\n{}{name}:{total}\r\n", bulk(command));
+            let confirmation = format!("{kind}3\r\n{}{name}:{total}\r\n", bulk(command));
+            reply.push_str(&confirmation);
         }
         reply
     }
