@@ -99,7 +99,7 @@ pub struct Session {
     /// Elements of EXEC's reply that are still to come as frames of their own, and SKIP was among them.
     elements: Option<Elements>,
     scripts_in_flight: u32,
-    /// A command that is never answered was sent.
+    /// A command that is never answered is among those to be written.
     silent_in_flight: bool,
     ping: Ping,
     /// What a PING in one piece with the first command in flight has told.
@@ -465,9 +465,7 @@ impl Session {
             let kind = entry.command.kind;
             self.scripts_in_flight -= u32::from(self.runs_script(kind));
         }
-        if self.flags.draining && self.lane.in_flight() == 0 {
-            self.drained();
-        }
+        self.end_drain();
     }
 
     fn is_raw(&self) -> bool {
@@ -521,7 +519,8 @@ impl Session {
         if let Ahead::Asked { whole } = &mut self.ahead {
             *whole &= self.lane.answered_is_written();
         }
-        if std::mem::take(&mut self.silent_in_flight) {
+        if self.silent_in_flight {
+            self.silent_in_flight = !self.lane.outgoing().is_empty();
             self.answer_silent(out);
         }
         if self.flags.tunnel && self.lane.outgoing().is_empty() {

@@ -61,6 +61,23 @@ pub(super) enum Plan {
     PingUnknown,
 }
 
+impl Plan {
+    /// Whether the frame answers a command that is in flight for sure.
+    const fn answers(self) -> bool {
+        !matches!(
+            self,
+            Self::Deliver
+                | Self::Undecided
+                | Self::Mute
+                | Self::Push
+                | Self::Refuse
+                | Self::PingRejected(_)
+                | Self::PingAnswered
+                | Self::PingUnknown
+        )
+    }
+}
+
 impl Session {
     /// Takes bytes of the server.
     ///
@@ -188,7 +205,9 @@ impl Session {
         if let Some(plan) = self.plan_element() {
             return Begin::Frame(plan);
         }
-        let streams = current == Some(Kind::Sync) && self.client.transaction.is_none();
+        let streams = current == Some(Kind::Sync)
+            && self.client.transaction.is_none()
+            && self.lane.answered_is_written();
         if streams && first != b'-' && self.head.is_empty() {
             return self.begin_stream(first, at, out);
         }
@@ -223,6 +242,7 @@ impl Session {
         }
         self.flags.tunnel = true;
         self.lane.answer();
+        self.lane.drop_kept();
         self.lane.pop();
         self.lane.make_raw();
         Begin::Skip(0)
@@ -447,17 +467,15 @@ impl Session {
     /// The frame is complete.
     fn end(&mut self, now: Time, out: &mut Out) -> Result<(), SessionError> {
         let is_error = self.replies.frame().is_error();
+        if self.lane.in_flight() == 0 && self.plan.answers() {
+            return Err(SessionError::UnexpectedReply);
+        }
         match self.plan {
-            Plan::Deliver | Plan::Undecided => self.end_delivered(is_error, out)?,
+            Plan::Deliver | Plan::Undecided | Plan::Mute => self.end_delivered(is_error, out)?,
             Plan::Push => {}
             Plan::Header | Plan::MuteHeader => self.begin_elements(out),
             Plan::Element | Plan::MuteElement => self.end_element(out),
             Plan::Refuse => self.flags.refused = true,
-            Plan::Mute => {
-                if !self.was_pushed(out) {
-                    self.complete(is_error, !is_error, out);
-                }
-            }
             Plan::Swallow | Plan::Again => self.lane.answer(),
             Plan::Store => self.store_early(),
             Plan::Reject(cause) => self.hold(cause, now, out),
@@ -488,9 +506,6 @@ impl Session {
             Plan::Expected(cause) => self.answer_instead(PREVIOUS_ERRORS, true, cause, out),
         }
         self.answer_silent(out);
-        if self.flags.draining && self.lane.in_flight() == 0 {
-            self.drained();
-        }
         Ok(())
     }
 
@@ -690,8 +705,11 @@ impl Session {
         self.lane.rewind();
     }
 
-    /// All in flight is answered, and some of it was rejected.
-    pub(super) fn drained(&mut self) {
+    /// Looks whether all in flight is answered of which some was rejected.
+    pub(super) fn end_drain(&mut self) {
+        if !self.flags.draining || self.lane.in_flight() > 0 {
+            return;
+        }
         self.flags.draining = false;
         self.flags.held = true;
         if self.flags.gone {
@@ -773,7 +791,8 @@ impl Session {
         }
     }
 
-    /// Commands that are never answered count as answered once they are written and their turn has come.
+    /// Commands that are never answered count as answered once they are written and their turn has come; that may have
+    /// been all.
     pub(super) fn answer_silent(&mut self, out: &mut Out) {
         while self.current().is_some_and(|kind| self.is_silent(kind)) && self.lane.answered_is_written() {
             if self.lane.answered == self.lane.kept && !self.flags.draining {
@@ -783,6 +802,7 @@ impl Session {
                 self.lane.answer();
             }
         }
+        self.end_drain();
     }
 
     /// Whether the server does not answer a command of this kind now.

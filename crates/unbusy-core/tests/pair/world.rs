@@ -16,6 +16,8 @@ pub(crate) const READ_BYTES: usize = 64 * 1024;
 const ORPHAN_WAIT: Duration = Duration::from_secs(60);
 /// What a client sent before it closed is executed if the gate opens within this time.
 pub(crate) const GONE_WAIT: Duration = Duration::from_millis(50);
+/// What is written at once and no longer than this arrives at once.
+const SEGMENT_BYTES: usize = 1200;
 /// More steps than any test needs: something goes round and round.
 const STEPS_MAX: u64 = 3_000_000;
 
@@ -35,12 +37,12 @@ struct Pipe {
 }
 
 impl Pipe {
-    /// Cuts the bytes into pieces that arrive one after the other.
-    fn push(&mut self, bytes: &[u8], now: Time, network: &mut Network) {
+    /// Cuts the bytes into pieces of at least this length, which arrive one after the other.
+    fn push(&mut self, bytes: &[u8], least: usize, now: Time, network: &mut Network) {
         let mut rest = bytes;
         while !rest.is_empty() {
             let most = rest.len();
-            let length = if network.rng.one_in(2) { most } else { 1 + network.rng.index(most.min(3000)) };
+            let length = if network.rng.one_in(2) { most } else { least + network.rng.index(most.min(3000)) };
             let (piece, others) = rest.split_at(length.min(most));
             let arrives = self.latest.max(now + network.rng.span(network.delay));
             self.latest = arrives;
@@ -294,7 +296,7 @@ impl World {
     fn collect_sent(&mut self) {
         for (conn, bytes) in self.server.take_sent() {
             if let Some(pair) = self.owners[conn] {
-                self.pairs[pair].from_server.push(&bytes, self.now, &mut self.network);
+                self.pairs[pair].from_server.push(&bytes, 1, self.now, &mut self.network);
             }
         }
     }
@@ -585,7 +587,7 @@ impl World {
             let (few, full) = (self.network.rng.one_in(8), self.network.rng.one_in(32));
             let count = if few { 1 + self.network.rng.index(all) } else { all };
             let bytes = pair.session.outgoing()[..count].to_vec();
-            pair.to_server.push(&bytes, now, &mut self.network);
+            pair.to_server.push(&bytes, SEGMENT_BYTES, now, &mut self.network);
             pair.writes.push((now, count));
             if full {
                 pair.blocked_until = now + self.network.rng.span((Duration::from_micros(10), MS));
