@@ -16,6 +16,9 @@
 mod client;
 mod lane;
 mod out;
+mod outcome;
+mod ping;
+mod plan;
 mod replies;
 
 use crate::command::{Identity, Kind};
@@ -25,7 +28,9 @@ use crate::{Cause, Event, Policy, Time};
 use client::ClientSide;
 use lane::{Lane, SCOUT_BYTES_MAX};
 pub use out::{Out, Piece};
-use replies::{Elements, Plan};
+use outcome::Elements;
+use ping::{Ahead, PING, Ping};
+use plan::Plan;
 
 /// What ends a session; the text goes to the client as an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,42 +113,6 @@ pub struct Session {
     doubt: Option<(Cause, Time)>,
     early_bytes: usize,
 }
-
-/// PING, on the client's own connection, tells whether the server is busy where the rejected command itself must not:
-/// a script that answers with the server's own text would run again and again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ping {
-    None,
-    /// To be sent. The doubt: what the rejection said, and when the script was sent; `None`: it was the server's.
-    Due {
-        doubt: Option<(Cause, Time)>,
-    },
-    /// Sent, so many bytes of it written.
-    Sent {
-        doubt: Option<(Cause, Time)>,
-        written: usize,
-        at: Time,
-    },
-}
-
-/// A PING in front of a command, small enough for the server to read both at once: nothing is executed between them, so
-/// what the PING is told holds for the command. A script's answer is judged by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ahead {
-    /// Not answered yet. Whether both went in one write.
-    Asked {
-        whole: bool,
-    },
-    Busy,
-    Open,
-    /// It was refused for another reason, or could be read apart from the command.
-    Unclear,
-}
-
-/// PING and command together must fit into one segment of any common line, or the server could read them apart.
-const SEGMENT_BYTES: usize = 1200;
-
-const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
 /// Where a session stands apart from its commands.
 #[derive(Debug, Default)]
@@ -290,32 +259,6 @@ impl Session {
         self.flags.refused
     }
 
-    /// Whether the command that is held may have been executed: it is a script, and scripts can answer with the
-    /// server's own text. Tells what the rejection said and when the script was sent. The shell settles it with
-    /// [`Session::confirm_rejection`] or [`Session::deny_rejection`] if the gate knows; else the session sends a PING.
-    pub const fn doubt(&self) -> Option<(Cause, Time)> {
-        match self.ping {
-            Ping::Due { doubt } => doubt,
-            _ => None,
-        }
-    }
-
-    /// The server is known to be busy, so what is held was rejected by the server itself.
-    pub const fn confirm_rejection(&mut self) {
-        if let Ping::Due { doubt } = &mut self.ping {
-            *doubt = None;
-        }
-    }
-
-    /// The server cannot have been busy, or was not when asked: what looked like a rejection was the script's own
-    /// reply, and the client gets it.
-    pub fn deny_rejection(&mut self, now: Time, out: &mut Out) {
-        self.ping = Ping::None;
-        if !self.lane.entries.is_empty() {
-            self.hand_over_rejection(now, out);
-        }
-    }
-
     /// Scripts that were sent and are not answered.
     pub const fn scripts_in_flight(&self) -> u32 {
         self.scripts_in_flight
@@ -436,18 +379,6 @@ impl Session {
                 Next::Pass | Next::Gate => self.send_one(now),
             }
             sent += 1;
-        }
-    }
-
-    /// A script that is sent without a lease gets a PING in front of it, unless that would come between the command and
-    /// what it belongs to, or its reply would be hard to tell.
-    fn put_ping_ahead(&mut self) {
-        let alone = self.lane.in_flight() == 0 && self.lane.kept == 0 && self.client.transaction.is_none();
-        let mixed = self.client.monitoring || self.client.subscriptions.any();
-        let Some(next) = self.lane.entries.get(self.lane.sent) else { return };
-        let fits = next.bytes + PING.len() <= SEGMENT_BYTES;
-        if alone && !mixed && fits && !next.pinged && next.command.kind.may_answer_busy() {
-            self.lane.put_ahead(PING);
         }
     }
 
