@@ -372,6 +372,11 @@ impl Gate {
         }
     }
 
+    /// How long a lease runs from the sending of its proof.
+    pub fn lease_width(&self) -> Duration {
+        self.lease.width()
+    }
+
     /// A proof whose command was sent before this moment is not worth telling: the lease is nearly as long already.
     pub fn proof_wanted_after(&self) -> Time {
         let until = self.free_until();

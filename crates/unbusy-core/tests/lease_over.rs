@@ -1,5 +1,7 @@
 //! A lease that ends between the decision to send and the write.
 
+use std::time::Duration;
+
 use unbusy_core::session::{Out, Pass, Want};
 use unbusy_core::{Policy, Session, Time};
 
@@ -92,4 +94,38 @@ fn what_is_taken_back_behind_a_rejection_does_not_stop_the_retry() {
     assert!(session.is_idle());
     session.send(Pass::One, Time::ZERO);
     assert_eq!(session.outgoing(), INCR);
+}
+
+const WIDTH: Duration = Duration::from_millis(50);
+
+#[test]
+fn more_joins_only_what_was_sent_under_a_lease() {
+    let mut session = session_with(&INCR.repeat(2));
+    assert!(session.may_join(WIDTH, Time::ZERO), "nothing is in flight");
+    session.send(Pass::One, Time::ZERO);
+    assert!(!session.may_join(WIDTH, Time::ZERO));
+
+    let mut session = session_with(&INCR.repeat(2));
+    session.send(Pass::Free, Time::ZERO);
+    assert!(session.may_join(WIDTH, Time::ZERO));
+}
+
+#[test]
+fn more_joins_only_what_was_sent_a_short_time_ago() {
+    let mut session = session_with(&INCR.repeat(2));
+    session.send(Pass::Free, Time::ZERO);
+    wrote(&mut session, 2 * INCR.len());
+    let over = Time::ZERO + WIDTH;
+    session.client_bytes(INCR, over, &mut Out::default()).unwrap();
+    assert!(!session.may_join(WIDTH, over));
+    session.server_bytes(b":1\r\n:2\r\n", over, &mut Out::default()).unwrap();
+    assert!(session.may_join(WIDTH, over), "all is answered");
+}
+
+#[test]
+fn relaxed_order_needs_no_lease() {
+    let mut session = Session::new(Policy { strict: false, ..Policy::default() });
+    session.client_bytes(&INCR.repeat(2), Time::ZERO, &mut Out::default()).unwrap();
+    session.send(Pass::Free, Time::ZERO);
+    assert!(session.may_join(WIDTH, Time::ZERO + 100 * WIDTH));
 }

@@ -339,7 +339,7 @@ impl<'a> Pair<'a> {
                     }
                     self.session.send(Pass::One, now);
                 }
-                Want::Gate(_) if self.place == Place::Away && self.shared.is_free(now) => {
+                Want::Gate(_) if self.place == Place::Away && self.is_free(now) => {
                     self.session.send(Pass::Free, now);
                 }
                 Want::Gate(_) if !self.session.is_idle() => return Ok(progress),
@@ -352,6 +352,11 @@ impl<'a> Pair<'a> {
             self.count_scripts();
             progress = true;
         }
+    }
+
+    /// Whether it may send without asking the gate.
+    fn is_free(&self, now: Time) -> bool {
+        self.shared.is_free(now) && self.session.may_join(self.shared.lease_width(), now)
     }
 
     /// Writes to the server. `false`: the socket is full.
@@ -368,7 +373,7 @@ impl<'a> Pair<'a> {
             }
             if self.session.needs_lease() {
                 *now = self.shared.now();
-                if !self.shared.is_free(*now) {
+                if !self.is_free(*now) {
                     self.session.take_back();
                     if self.session.outgoing().is_empty() {
                         return true;

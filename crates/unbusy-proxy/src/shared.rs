@@ -29,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) policy: Policy,
     start: Instant,
     free_until: AtomicU64,
+    lease_width: AtomicU64,
     proof_wanted_after: AtomicU64,
     busy: AtomicBool,
     stage: AtomicU8,
@@ -61,6 +62,7 @@ impl Shared {
             // A start in the past keeps every moment above `Time::ZERO`.
             start: Instant::now().checked_sub(Duration::from_secs(1)).unwrap_or_else(Instant::now),
             free_until: AtomicU64::new(0),
+            lease_width: AtomicU64::new(0),
             proof_wanted_after: AtomicU64::new(0),
             busy: AtomicBool::new(false),
             stage: AtomicU8::new(Stage::Running as u8),
@@ -105,6 +107,10 @@ impl Shared {
     /// Whether a connection may send without asking. Without strict order only BUSY stands in its way.
     pub(crate) fn is_free(&self, now: Time) -> bool {
         now.as_nanos() < self.free_until.load(Relaxed) || (!self.policy.strict && !self.busy.load(Relaxed))
+    }
+
+    pub(crate) fn lease_width(&self) -> Duration {
+        Duration::from_nanos(self.lease_width.load(Relaxed))
     }
 
     pub(crate) fn wants_proof(&self, sent: Time) -> bool {
@@ -220,6 +226,8 @@ impl Shared {
             inner.episode = Some(now);
         }
         self.free_until.store(inner.gate.free_until().as_nanos(), Relaxed);
+        let width = u64::try_from(inner.gate.lease_width().as_nanos()).unwrap_or(u64::MAX);
+        self.lease_width.store(width, Relaxed);
         self.proof_wanted_after.store(inner.gate.proof_wanted_after().as_nanos(), Relaxed);
         self.busy.store(inner.episode.is_some(), Relaxed);
         let sooner = deadline < inner.deadline;

@@ -146,6 +146,10 @@ impl Lane {
         self.sent - self.answered
     }
 
+    pub(super) fn oldest_in_flight(&self) -> Option<&Entry> {
+        self.entries.range(self.answered..self.sent).next()
+    }
+
     pub(super) const fn kept_bytes(&self) -> usize {
         self.kept_bytes
     }

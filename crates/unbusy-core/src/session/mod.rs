@@ -6,8 +6,8 @@
 //!    [`Session::server_bytes`]. Both fill an [`Out`]: what goes to the client, and what the gate must know.
 //! 2. After that, and whenever the gate lets this connection go, [`Session::want`] tells what the session would send.
 //!    The shell asks the gate if need be, answers with [`Session::send`], writes [`Session::outgoing`] as far as the
-//!    socket takes it, and says so with [`Session::wrote`]. If [`Session::needs_lease`], it looks at its clock once
-//!    more before it writes.
+//!    socket takes it, and says so with [`Session::wrote`]. A lease counts only while [`Session::may_join`]; if
+//!    [`Session::needs_lease`], the shell looks at both once more right before it writes.
 //! 3. While it waits at the gate, [`Session::deadline`] tells when to call [`Session::expire`].
 //!
 //! Requests are kept as they were read until they are answered. Replies pass through, and only the head of an error
@@ -20,6 +20,8 @@ mod outcome;
 mod ping;
 mod plan;
 mod replies;
+
+use std::time::Duration;
 
 use crate::command::{Identity, Kind};
 use crate::gate::Ask;
@@ -63,7 +65,8 @@ pub enum Want {
     Nothing,
     /// Send, whatever the gate says.
     Pass,
-    /// Send if a lease runs; with nothing in flight ([`Session::is_idle`]) the gate may be asked.
+    /// Send if a lease runs and [`Session::may_join`]; with nothing in flight ([`Session::is_idle`]) the gate may be
+    /// asked.
     Gate(Ask),
 }
 
@@ -92,7 +95,7 @@ pub struct Session {
     client: ClientSide,
     replies: ReplyScanner,
     plan: Plan,
-    /// What was sent last relies on a lease.
+    /// What is in flight was sent under a lease.
     leased: bool,
     /// The head of a reply that is kept back until it is known what it is.
     head: Vec<u8>,
@@ -379,6 +382,16 @@ impl Session {
                 Next::Pass | Next::Gate => self.send_one(now),
             }
             sent += 1;
+        }
+    }
+
+    /// Whether a lease, `width` long, allows to send behind what is in flight: that must have been sent under a lease,
+    /// too, and not longer ago than `width`. Otherwise it may have been rejected meanwhile and the server be open
+    /// again, as other connections prove, while the rejections are still on their way.
+    pub fn may_join(&self, width: Duration, now: Time) -> bool {
+        match self.lane.oldest_in_flight() {
+            Some(oldest) if self.policy.strict => self.leased && now < oldest.sent + width,
+            _ => true,
         }
     }
 

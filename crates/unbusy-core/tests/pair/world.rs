@@ -18,6 +18,8 @@ const ORPHAN_WAIT: Duration = Duration::from_secs(60);
 pub(crate) const GONE_WAIT: Duration = Duration::from_millis(50);
 /// What is written at once and no longer than this arrives at once.
 const SEGMENT_BYTES: usize = 1200;
+/// When a lost packet is sent again: Linux waits for 200 ms at least.
+const RETRANSMISSION_MAX: Duration = Duration::from_millis(300);
 /// More steps than any test needs: something goes round and round.
 const STEPS_MAX: u64 = 3_000_000;
 
@@ -65,6 +67,8 @@ impl Pipe {
 struct Network {
     rng: Rng,
     delay: (Duration, Duration),
+    /// Some replies come late, as if a packet was lost or the shell did not run.
+    loses_replies: bool,
 }
 
 /// One client connection, the session, and the server connection.
@@ -137,7 +141,7 @@ impl World {
             events: Vec::new(),
             policy,
             gate: Gate::new(threshold),
-            network: Network { rng: Rng(seed ^ 2), delay },
+            network: Network { rng: Rng(seed ^ 2), delay, loses_replies: false },
             owners: Vec::new(),
             direct: Vec::new(),
             ready: BTreeSet::new(),
@@ -151,6 +155,11 @@ impl World {
     /// The gate believes in this threshold, whatever the server's is.
     pub(crate) const fn assume(&mut self, threshold: Option<Duration>) {
         self.gate.set_threshold(threshold);
+    }
+
+    /// From now on some replies are late by as much as a retransmission takes, while others are not.
+    pub(crate) const fn lose_replies(&mut self) {
+        self.network.loses_replies = true;
     }
 
     /// A client through the proxy, which sends these bytes so long after the start.
@@ -296,6 +305,11 @@ impl World {
     fn collect_sent(&mut self) {
         for (conn, bytes) in self.server.take_sent() {
             if let Some(pair) = self.owners[conn] {
+                if self.network.loses_replies && self.network.rng.one_in(20) {
+                    let found = self.now + self.network.rng.span((MS, RETRANSMISSION_MAX));
+                    let pipe = &mut self.pairs[pair].from_server;
+                    pipe.latest = pipe.latest.max(found);
+                }
                 self.pairs[pair].from_server.push(&bytes, 1, self.now, &mut self.network);
             }
         }
@@ -323,8 +337,9 @@ impl World {
         result
     }
 
-    fn is_free(&self) -> bool {
-        self.now < self.gate.free_until() || (!self.policy.strict && self.gate.busy().is_none())
+    fn is_free(&self, at: usize) -> bool {
+        let free = self.now < self.gate.free_until() || (!self.policy.strict && self.gate.busy().is_none());
+        free && self.pairs[at].session.may_join(self.gate.lease_width(), self.now)
     }
 
     fn drive(&mut self, at: usize) {
@@ -550,7 +565,7 @@ impl World {
                     }
                     return progress;
                 }
-                Want::Gate(_) if self.pairs[at].place == Place::Away && self.is_free() => {
+                Want::Gate(_) if self.pairs[at].place == Place::Away && self.is_free(at) => {
                     self.pairs[at].session.send(Pass::Free, now);
                 }
                 Want::Gate(_) if !self.pairs[at].session.is_idle() => return progress,
@@ -576,7 +591,7 @@ impl World {
             if pair.blocked_until > now {
                 return false;
             }
-            if self.pairs[at].session.needs_lease() && !self.is_free() {
+            if self.pairs[at].session.needs_lease() && !self.is_free(at) {
                 self.pairs[at].session.take_back();
                 if self.pairs[at].session.outgoing().is_empty() {
                     return true;
