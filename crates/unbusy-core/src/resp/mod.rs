@@ -8,5 +8,4 @@ mod reply;
 mod request;
 
 pub use reply::{Frame, ReplyError, ReplyScanner, Scanned, whole_reply};
-pub(crate) use request::first_word;
-pub use request::{RequestError, RequestScanner, args};
+pub use request::{RequestError, RequestScanner, args, whole_request};

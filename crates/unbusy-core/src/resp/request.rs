@@ -77,16 +77,16 @@ pub struct RequestScanner {
 }
 
 impl RequestScanner {
+    /// Whether the next byte begins a command.
+    pub fn between_commands(&self) -> bool {
+        self.state == State::Start
+    }
+
     /// The length of the command that `bytes` begins with, or `None` while its end has not come.
     ///
     /// # Errors
     /// When a server would refuse the bytes as a protocol error.
     pub fn scan(&mut self, bytes: &[u8]) -> Result<Option<usize>, RequestError> {
-        if self.state == State::Start
-            && let Some(length) = whole(bytes)
-        {
-            return Ok(Some(length));
-        }
         loop {
             let Some(next) = self.step(bytes)? else { return Ok(None) };
             if next == State::Start {
@@ -182,14 +182,28 @@ impl RequestScanner {
     }
 }
 
-/// The fast path: the length of the multibulk command that `bytes` begins with, if all of it has come in its usual form.
-fn whole(bytes: &[u8]) -> Option<usize> {
-    let (words, mut end) = number::header(b'*', bytes)?;
+/// The fast path of [`RequestScanner::scan`] at the beginning of a command: the length and the first word of the
+/// multibulk command that `bytes` begins with, if all of it has come in its usual form.
+///
+/// ```
+/// use unbusy_core::resp::whole_request;
+/// assert_eq!(whole_request(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*1\r\n"), Some((20, &b"GET"[..])));
+/// assert_eq!(whole_request(b"*2\r\n$3\r\nGET\r\n"), None);
+/// ```
+#[inline]
+pub fn whole_request(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (words, count) = number::header(b'*', bytes)?;
+    let mut end = count;
+    let mut first = None;
     for _ in 0..words {
         let (length, header) = number::header(b'$', bytes.get(end..)?)?;
-        end += header + length + 2;
+        let start = end + header;
+        end = start + length + 2;
+        first = first.or(Some((start, length)));
     }
-    (end <= bytes.len()).then_some(end)
+    let (start, length) = first?;
+    let name = bytes.get(..end)?.get(start..start + length)?;
+    Some((end, name))
 }
 
 /// `*0` and `*-1` are commands of no words, which servers skip without a reply.
@@ -225,16 +239,6 @@ pub fn args(command: &[u8]) -> impl Iterator<Item = &[u8]> {
         split_header(&mut rest);
     }
     std::iter::from_fn(move || if multibulk { next_bulk(&mut rest) } else { next_word(&mut rest) })
-}
-
-/// The first of [`args`], found sooner in a multibulk command of the usual form.
-#[inline]
-pub(crate) fn first_word(command: &[u8]) -> Option<&[u8]> {
-    let usual = number::header(b'*', command).filter(|(words, _)| *words > 0).and_then(|(_, count)| {
-        let (length, header) = number::header(b'$', &command[count..])?;
-        command.get(count + header..count + header + length)
-    });
-    usual.or_else(|| args(command).next())
 }
 
 fn split_header<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::command::{Command, Kind};
-use crate::resp::{RequestError, RequestScanner};
+use crate::resp::{RequestError, RequestScanner, whole_request};
 use crate::{Policy, Time};
 
 /// Bytes of unanswered commands that may be in flight: a busy server reads all of them within its first hook, and a
@@ -75,8 +75,8 @@ impl Lane {
     pub(super) fn push(&mut self, bytes: &[u8], now: Time) -> Result<(), RequestError> {
         self.make_room(bytes.len());
         self.bytes.extend_from_slice(bytes);
-        while let Some(length) = self.scanner.scan(&self.bytes[self.head + self.parsed..])? {
-            self.take(length, now);
+        while let Some((command, length)) = self.find()? {
+            self.take(command, length, now);
         }
         Ok(())
     }
@@ -87,9 +87,20 @@ impl Lane {
         self.bytes.extend_from_slice(bytes);
     }
 
-    fn take(&mut self, length: usize, now: Time) {
+    /// The next complete command, and its length.
+    fn find(&mut self) -> Result<Option<(Command, usize)>, RequestError> {
+        let rest = &self.bytes[self.head + self.parsed..];
+        if self.scanner.between_commands()
+            && let Some((length, name)) = whole_request(rest)
+        {
+            return Ok(Some((Command::named(name, &rest[..length]), length)));
+        }
+        let length = self.scanner.scan(rest)?;
+        Ok(length.map(|length| (Command::read(&rest[..length]), length)))
+    }
+
+    fn take(&mut self, command: Command, length: usize, now: Time) {
         let from = self.head + self.parsed;
-        let command = Command::read(&self.bytes[from..from + length]);
         let length =
             if let Kind::Reply(_) = command.kind { self.ask_for_replies(from, length) } else { length };
         self.parsed += length;
@@ -150,6 +161,10 @@ impl Lane {
         self.entries.range(self.answered..self.sent).next()
     }
 
+    pub(super) fn last_in_flight(&self) -> Option<&Entry> {
+        self.entries.range(self.answered..self.sent).next_back()
+    }
+
     pub(super) const fn kept_bytes(&self) -> usize {
         self.kept_bytes
     }
@@ -165,6 +180,20 @@ impl Lane {
         entry.sent = now;
         self.sent += 1;
         self.sent_bytes += entry.bytes;
+    }
+
+    /// The plain commands that come next go to the server, as far as they fit into the window. Only behind another one.
+    pub(super) fn send_plain(&mut self, now: Time) {
+        for entry in self.entries.range_mut(self.sent..) {
+            let bytes = self.sent_bytes + entry.bytes;
+            let goes_on = entry.command.is_plain() && entry.early_reply.is_none();
+            if !goes_on || bytes - self.answered_bytes > self.window {
+                return;
+            }
+            entry.sent = now;
+            self.sent += 1;
+            self.sent_bytes = bytes;
+        }
     }
 
     /// The next command is sent in one piece with these bytes in front of it, now and whenever it is sent again.
@@ -293,10 +322,25 @@ impl Lane {
         self.kept_bytes = 0;
     }
 
-    /// The command that is answered next, if nothing is kept and no pass drains, and it has left completely.
-    pub(super) fn front_in_flight(&self) -> Option<&Entry> {
-        let entry = self.entries.front()?;
-        (self.answered == 0 && self.sent > 0 && entry.bytes <= self.written).then_some(entry)
+    /// The commands in flight that have left completely. Only while none in front of them is kept.
+    pub(super) fn written(&self) -> impl Iterator<Item = &Entry> {
+        let mut left = self.written;
+        self.entries.range(..self.sent).take_while(move |entry| {
+            let whole = entry.bytes <= left;
+            left = left.saturating_sub(entry.bytes);
+            whole
+        })
+    }
+
+    /// Forgets the first commands, which are in flight and now answered.
+    pub(super) fn pop_many(&mut self, commands: usize) {
+        let bytes = self.entries.drain(..commands).map(|entry| entry.bytes).sum::<usize>();
+        self.head += bytes;
+        self.parsed -= bytes;
+        self.sent -= commands;
+        self.sent_bytes -= bytes;
+        self.written -= bytes;
+        self.shrink_if_empty();
     }
 
     /// Forgets the first command.

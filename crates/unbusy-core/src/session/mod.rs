@@ -376,6 +376,9 @@ impl Session {
         let unit = if free { usize::MAX } else { self.transaction_ahead().unwrap_or(1) };
         let mut sent = 0;
         while sent < unit {
+            if free && self.sends_straight() {
+                self.lane.send_plain(now);
+            }
             match self.next() {
                 Next::Nothing => break,
                 Next::Pass if sent > 0 && self.is_raw() => break,
@@ -410,6 +413,15 @@ impl Session {
             self.scripts_in_flight -= u32::from(self.runs_script(kind));
         }
         self.end_drain();
+    }
+
+    /// Whether plain commands may follow what is in flight without a closer look at each: [`Session::next`] would let
+    /// all of them go.
+    fn sends_straight(&self) -> bool {
+        let Flags { tunnel, draining, probing, final_try, .. } = self.flags;
+        let behind_plain = self.lane.last_in_flight().is_some_and(|entry| entry.command.is_plain());
+        let held_up = tunnel || draining || probing || final_try || self.policy.one_record;
+        behind_plain && !held_up && self.ping == Ping::None
     }
 
     fn is_raw(&self) -> bool {

@@ -23,9 +23,10 @@ impl Session {
                 return Ok(());
             }
             if self.replies.between_frames() {
-                if let Some(length) = self.pass_on(&bytes[at..], out) {
-                    out.forward(at..at + length);
-                    at += length;
+                let passed = self.pass_on(&bytes[at..], out);
+                if passed > 0 {
+                    out.forward(at..at + passed);
+                    at += passed;
                     continue;
                 }
                 let begin = if self.flags.head_planned {
@@ -56,27 +57,35 @@ impl Session {
         Ok(())
     }
 
-    /// The straight way, which most replies take: one that is whole and no error, to a plain command that was not held,
-    /// of a client in its default state. Returns its length.
-    fn pass_on(&mut self, bytes: &[u8], out: &mut Out) -> Option<usize> {
-        let entry = self.lane.front_in_flight()?;
-        let straight = entry.command.kind == Kind::Plain
-            && entry.busy_since.is_none()
-            && self.client.is_plain()
+    /// The straight way, which most replies take: those that are whole and no error, to plain commands that were not held,
+    /// of a client in its default state. Returns the length of all of them together; zero if there is none.
+    fn pass_on(&mut self, bytes: &[u8], out: &mut Out) -> usize {
+        let straight = self.client.is_plain()
             && self.ping == Ping::None
             && self.head.is_empty()
-            && !self.flags.draining;
+            && !self.flags.draining
+            && self.lane.answered == 0;
         if !straight {
-            return None;
+            return 0;
         }
-        let length = whole_reply(bytes)?;
-        if entry.command.proof {
-            out.proof = out.proof.max(Some(entry.sent));
+        let (mut passed, mut commands) = (0, 0);
+        for entry in self.lane.written() {
+            if entry.command.kind != Kind::Plain || entry.busy_since.is_some() {
+                break;
+            }
+            let Some(length) = whole_reply(&bytes[passed..]) else { break };
+            passed += length;
+            commands += 1;
+            if entry.command.proof {
+                out.proof = out.proof.max(Some(entry.sent));
+            }
         }
-        self.flags.known = true;
-        self.lane.pop();
-        self.answer_silent(out);
-        Some(length)
+        if commands > 0 {
+            self.flags.known = true;
+            self.lane.pop_many(commands);
+            self.answer_silent(out);
+        }
+        passed
     }
 
     /// The head of an error was kept back; it is read now that it is known what it is.
