@@ -203,7 +203,8 @@ const fn pack(name: &[u8]) -> u128 {
         }
         _ => match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
             (Some(first), Some(last)) => {
-                (u32::from_le_bytes(*first) as u64 | (u32::from_le_bytes(*last) as u64) << (bits - 32)) as u128
+                (u32::from_le_bytes(*first) as u64 | (u32::from_le_bytes(*last) as u64) << (bits - 32))
+                    as u128
             }
             _ => match *name {
                 [a, b, c] => a as u128 | (b as u128) << 8 | (c as u128) << 16,

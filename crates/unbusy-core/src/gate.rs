@@ -194,7 +194,7 @@ impl Gate {
                 self.end_episode(now);
                 self.prove(sent, true, now);
             }
-            (Phase::Busy(_), _) if led => self.plan_try(now),
+            (Phase::Busy(_), _) if led => self.plan_try(now - sent, now),
             (Phase::Open, Outcome::Unclear) | (Phase::Busy(_), _) => {}
         }
     }
@@ -214,8 +214,11 @@ impl Gate {
         if first {
             self.begin_episode(cause, now);
         }
-        if first || matches!(role, Some(Role::Leader | Role::Deaf)) {
-            self.plan_try(now);
+        if matches!(role, Some(Role::Leader | Role::Deaf)) {
+            self.lease.measure_rejection(now - sent);
+            self.plan_try(now - sent, now);
+        } else if first {
+            self.plan_try(Duration::ZERO, now);
         }
         if let Phase::Busy(episode) = &mut self.phase {
             episode.rejected += 1;
@@ -514,9 +517,11 @@ impl Gate {
     }
 
     /// The time between tries grows with the age of the episode and is never below two round trips, so that many
-    /// processes do not hammer a busy server.
-    fn plan_try(&mut self, now: Time) {
-        let round_trip = self.lease.round_trip();
+    /// processes do not hammer a busy server. The last try took no less than a round trip, and what was measured before
+    /// may be the length of a stall, so the shorter of both counts.
+    fn plan_try(&mut self, took: Duration, now: Time) {
+        let usual = self.lease.round_trip();
+        let round_trip = if usual.is_zero() { took } else { took.min(usual) };
         let patience = self.patience();
         let Phase::Busy(episode) = &mut self.phase else { return };
         let age = now - episode.since;

@@ -66,13 +66,25 @@ impl Lease {
     }
 
     /// An answer took so long. One that had to wait for a script says little about the line, so a single long one
-    /// counts as no more than twice the usual.
+    /// counts as no more than twice the usual; but that the line is short, a single answer proves.
     pub fn measure(&mut self, took: Duration) {
-        self.round_trip = if self.round_trip.is_zero() {
+        let usual = self.round_trip;
+        self.round_trip = if usual.is_zero() || Self::is_far_shorter(took, usual) {
             took
         } else {
-            (self.round_trip * 7 + took.min(self.round_trip * 2)) / 8
+            (usual * 7 + took.min(usual * 2)) / 8
         };
+    }
+
+    /// A busy server rejected a command after so long: the line is no longer than that.
+    pub fn measure_rejection(&mut self, took: Duration) {
+        if Self::is_far_shorter(took, self.round_trip) {
+            self.round_trip = took;
+        }
+    }
+
+    fn is_far_shorter(took: Duration, usual: Duration) -> bool {
+        took < usual / 4
     }
 
     /// Whether the server cannot have been busy at any moment from `sent` to `now`.
@@ -142,6 +154,25 @@ mod tests {
         assert!(lease.round_trip() < 2 * MS);
         (0..100).for_each(|_| lease.measure(40 * MS));
         assert!(lease.round_trip() > 35 * MS, "but a line that has become long is believed");
+    }
+
+    #[test]
+    fn a_stall_at_the_start_is_corrected_by_the_next_answer() {
+        let stalled = || {
+            let mut lease = Lease::new(None);
+            lease.measure(900 * MS);
+            lease
+        };
+        let (mut answered, mut rejected) = (stalled(), stalled());
+        answered.measure(MS);
+        rejected.measure_rejection(2 * MS);
+        assert_eq!((answered.round_trip(), rejected.round_trip()), (MS, 2 * MS));
+        rejected.measure_rejection(MS);
+        assert_eq!(
+            rejected.round_trip(),
+            2 * MS,
+            "a rejection may have waited, so it is no sample of its own"
+        );
     }
 
     #[test]
