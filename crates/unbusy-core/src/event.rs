@@ -20,21 +20,10 @@ pub enum Event {
         /// What the server is busy with.
         cause: Cause,
     },
-    /// The first command accepted after BUSY.
-    EpisodeEnded {
-        /// What the server was busy with.
-        cause: Cause,
-        /// From the first BUSY to the first accepted command.
-        lasted: Duration,
-        /// Connections that were waiting at the end.
-        connections: usize,
-        /// Commands that were held on them.
-        commands: u64,
-        /// Commands whose budget ended meanwhile.
-        given_up: u64,
-        /// Commands that the server rejected meanwhile, probes included.
-        rejected: u64,
-    },
+    /// The first command was accepted after BUSY.
+    EpisodeEnded(EpisodeReport),
+    /// The shell ends while the server is busy.
+    EpisodeLeft(EpisodeReport),
     /// BUSY came sooner than the assumed threshold allows.
     ThresholdLearned {
         /// The threshold assumed from now on.
@@ -46,4 +35,23 @@ pub enum Event {
     TooLarge,
     /// A script answered BUSY and the server was open right after: it may have run, so it was not sent again.
     Ambiguous,
+}
+
+/// What an episode was like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EpisodeReport {
+    /// What the server was busy with.
+    pub cause: Cause,
+    /// From the first BUSY to the first accepted command. If nobody was waiting any more when the server became open, it
+    /// counts to the last moment at which it was known to be busy.
+    pub lasted: Duration,
+    /// Connections that waited at any time of the episode; one that came back counts again.
+    pub connections: usize,
+    /// Commands that waited on them.
+    pub commands: u64,
+    /// Commands whose budget ended meanwhile.
+    pub given_up: u64,
+    /// Commands that the server rejected meanwhile, probes included.
+    pub rejected: u64,
 }

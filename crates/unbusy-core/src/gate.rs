@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::lease::Lease;
-use crate::{Cause, Event, Time};
+use crate::{Cause, EpisodeReport, Event, Time};
 
 /// A scout is not overdue before this.
 const OVERDUE_MIN: Duration = Duration::from_millis(2);
@@ -86,6 +86,8 @@ enum Role {
 struct Out {
     role: Role,
     since: Time,
+    /// What waited with it.
+    commands: u32,
 }
 
 #[derive(Debug)]
@@ -105,8 +107,25 @@ struct Episode {
     hinted: bool,
     /// Doubles with every leader that stays unanswered.
     patience: Duration,
+    /// The last moment at which the server is known to have been busy.
+    last_busy: Time,
+    /// Nobody waits any more who could find out that the server is open.
+    deserted: bool,
+    /// Those that waited and do not any more, and their commands.
+    gone: usize,
+    gone_commands: u64,
     rejected: u64,
     given_up: u64,
+}
+
+impl Episode {
+    /// Somebody does not wait any more. Who came when all others had gone may never have had to wait.
+    fn count(&mut self, commands: u32) {
+        if !self.deserted {
+            self.gone += 1;
+            self.gone_commands += u64::from(commands);
+        }
+    }
 }
 
 /// The gate of one server. See the module's documentation.
@@ -151,9 +170,11 @@ impl Gate {
             return Answer::One(None);
         }
         match self.oldest_scout() {
-            None => Answer::One(Some(self.send_out(Role::Scout, now))),
+            None => Answer::One(Some(self.send_out(Role::Scout, ask, now))),
             Some(since) if now < since + self.scout_wait() => Answer::Wait(self.enqueue(ask)),
-            Some(since) if now < since + self.overdue() => Answer::One(Some(self.send_out(Role::Scout, now))),
+            Some(since) if now < since + self.overdue() => {
+                Answer::One(Some(self.send_out(Role::Scout, ask, now)))
+            }
             Some(_) => {
                 self.stall(now);
                 Answer::Wait(self.enqueue(ask))
@@ -171,7 +192,7 @@ impl Gate {
 
     /// A command was answered, and not rejected. `sent` is when it was sent; `ticket` the one it was sent under.
     pub fn answered(&mut self, ticket: Option<Ticket>, outcome: Outcome, sent: Time, now: Time) {
-        let role = ticket.and_then(|ticket| self.out.remove(&ticket)).map(|out| out.role);
+        let role = ticket.and_then(|ticket| self.take_out(ticket)).map(|out| out.role);
         // Scouts sent earlier are overtaken: what keeps them from being answered is not the server.
         self.out.retain(|_, out| out.since > sent || out.role != Role::Scout);
         let led = matches!(role, Some(Role::Leader | Role::Deaf));
@@ -222,8 +243,13 @@ impl Gate {
         }
         if let Phase::Busy(episode) = &mut self.phase {
             episode.rejected += 1;
+            episode.last_busy = now;
+            episode.deserted = false;
         }
-        let ask = ask?;
+        let Some(ask) = ask else {
+            self.look_for_deserters();
+            return None;
+        };
         let Some(ticket) = ticket else { return Some(self.enqueue(ask)) };
         self.waiting.insert(ticket, ask);
         Some(ticket)
@@ -238,10 +264,40 @@ impl Gate {
 
     /// A connection goes, or has nothing to send any more.
     pub fn leave(&mut self, ticket: Ticket, now: Time) {
-        self.waiting.remove(&ticket);
-        let role = self.out.remove(&ticket).map(|out| out.role);
-        if let (Phase::Busy(episode), Some(Role::Leader | Role::Deaf)) = (&mut self.phase, role) {
-            episode.next_try = now;
+        let role = self.take_out(ticket).map(|out| out.role);
+        let waited = self.waiting.remove(&ticket);
+        if let Phase::Busy(episode) = &mut self.phase {
+            if let Some(Ask { commands, .. }) = waited {
+                episode.count(commands);
+            }
+            if matches!(role, Some(Role::Leader | Role::Deaf)) {
+                episode.next_try = now;
+            }
+        }
+        self.look_for_deserters();
+    }
+
+    /// A question that the shell itself put to the server at `sent` was executed (`open`) or rejected. It tells of the
+    /// end of an episode that nobody waits for any more.
+    pub fn observed(&mut self, open: bool, sent: Time, now: Time) {
+        let Phase::Busy(episode) = &mut self.phase else { return };
+        if !open {
+            episode.last_busy = now;
+        } else if episode.deserted && sent > episode.last_busy {
+            episode.last_busy = now;
+            self.end_episode(now);
+        }
+    }
+
+    /// Whether the server was busy when the last that waited left, so that nobody will find out that it is open.
+    pub const fn is_deserted(&self) -> bool {
+        matches!(&self.phase, Phase::Busy(episode) if episode.deserted)
+    }
+
+    /// The shell ends.
+    pub fn close(&mut self, now: Time) {
+        if let Some(report) = self.report_episode(now) {
+            self.events.push(Event::EpisodeLeft(report));
         }
     }
 
@@ -329,7 +385,7 @@ impl Gate {
             .max_by_key(|out| out.since)
             .copied();
         let due = match leader {
-            Some(Out { role: Role::Deaf, since }) => since + silence,
+            Some(Out { role: Role::Deaf, since, .. }) => since + silence,
             Some(Out { since, .. }) => since + episode.patience,
             None if script_in_flight && !episode.hinted => {
                 episode.next_try.max(episode.last_try + TRY_BESIDE_SCRIPT)
@@ -424,14 +480,29 @@ impl Gate {
         self.wake(first.map(|(ticket, _)| ticket), role, now)
     }
 
+    /// Who was let through counts as having waited, from the moment on at which it does not any more.
+    fn take_out(&mut self, ticket: Ticket) -> Option<Out> {
+        let out = self.out.remove(&ticket)?;
+        if let Phase::Busy(episode) = &mut self.phase {
+            episode.count(out.commands);
+        }
+        Some(out)
+    }
+
+    fn look_for_deserters(&mut self) {
+        if let Phase::Busy(episode) = &mut self.phase {
+            episode.deserted = self.waiting.is_empty() && self.out.is_empty();
+        }
+    }
+
     fn first_waiting(&self, suits: impl Fn(&Ask) -> bool) -> Option<Ticket> {
         self.waiting.iter().take(LOOK_AHEAD).find(|(_, ask)| suits(ask)).map(|(ticket, _)| *ticket)
     }
 
     fn wake(&mut self, ticket: Option<Ticket>, role: Role, now: Time) -> bool {
         let Some(ticket) = ticket else { return false };
-        self.waiting.remove(&ticket);
-        self.out.insert(ticket, Out { role, since: now });
+        let commands = self.waiting.remove(&ticket).map_or(0, |ask| ask.commands);
+        self.out.insert(ticket, Out { role, since: now, commands });
         self.woken.push(ticket);
         true
     }
@@ -442,9 +513,9 @@ impl Gate {
         ticket
     }
 
-    fn send_out(&mut self, role: Role, now: Time) -> Ticket {
+    fn send_out(&mut self, role: Role, ask: Ask, now: Time) -> Ticket {
         let ticket = self.new_ticket();
-        self.out.insert(ticket, Out { role, since: now });
+        self.out.insert(ticket, Out { role, since: now, commands: ask.commands });
         ticket
     }
 
@@ -497,6 +568,10 @@ impl Gate {
             last_try: now,
             hinted: false,
             patience,
+            last_busy: now,
+            deserted: false,
+            gone: 0,
+            gone_commands: 0,
             rejected: 0,
             given_up: 0,
         });
@@ -504,16 +579,27 @@ impl Gate {
 
     // Busy => Open.
     fn end_episode(&mut self, now: Time) {
-        let Phase::Busy(episode) = std::mem::replace(&mut self.phase, Phase::Open) else { return };
-        self.events.push(Event::EpisodeEnded {
+        if let Some(report) = self.report_episode(now) {
+            self.events.push(Event::EpisodeEnded(report));
+        }
+        self.phase = Phase::Open;
+        self.out.clear();
+    }
+
+    fn report_episode(&self, now: Time) -> Option<EpisodeReport> {
+        let Phase::Busy(episode) = &self.phase else { return None };
+        let waiting = self.waiting.values().map(|ask| ask.commands);
+        let out = self.out.values().map(|out| out.commands);
+        let present: Vec<_> = if episode.deserted { Vec::new() } else { waiting.chain(out).collect() };
+        let until = if episode.deserted { episode.last_busy } else { now };
+        Some(EpisodeReport {
             cause: episode.cause,
-            lasted: now - episode.since,
-            connections: self.waiting.len() + 1,
-            commands: self.waiting.values().map(|ask| u64::from(ask.commands)).sum::<u64>() + 1,
+            lasted: until - episode.since,
+            connections: episode.gone + present.len(),
+            commands: episode.gone_commands + present.into_iter().map(u64::from).sum::<u64>(),
             given_up: episode.given_up,
             rejected: episode.rejected,
-        });
-        self.out.clear();
+        })
     }
 
     /// The time between tries grows with the age of the episode and is never below two round trips, so that many

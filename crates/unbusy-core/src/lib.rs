@@ -70,7 +70,7 @@ pub mod resp;
 pub mod session;
 mod time;
 pub use classify::{Cause, aborted, rejected};
-pub use event::Event;
+pub use event::{EpisodeReport, Event};
 pub use gate::Gate;
 pub use lease::{DEFAULT_THRESHOLD, Lease};
 pub use policy::Policy;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use unbusy_core::gate::{Answer, Ask, Outcome, Ticket};
-use unbusy_core::{Cause, Event, Gate, Time};
+use unbusy_core::{Cause, EpisodeReport, Event, Gate, Time};
 
 const MS: Duration = Duration::from_millis(1);
 const THRESHOLD: Duration = Duration::from_secs(5);
@@ -152,6 +152,12 @@ impl Model {
             self.settle();
         }
         self.now = until;
+    }
+
+    /// Time passes in which the gate has nothing to do.
+    fn pass_idle(&mut self, span: Duration) {
+        self.now = self.now + span;
+        self.settle();
     }
 
     /// The gate has become busy, with this first waiter in its queue.
@@ -462,4 +468,79 @@ fn the_reply_of_a_script_wakes_the_leader() {
     gate.script_answered(at(400));
     gate.tick(false, at(400));
     assert_eq!(gate.woken().collect::<BTreeSet<_>>(), BTreeSet::from([ticket]));
+}
+
+const TEN: Ask = Ask { scout: true, read: false, commands: 10 };
+
+fn reports(model: &Model) -> Vec<EpisodeReport> {
+    let report = |(_, event): &(Time, Event)| match event {
+        Event::EpisodeEnded(report) | Event::EpisodeLeft(report) => Some(*report),
+        _ => None,
+    };
+    model.events.iter().filter_map(report).collect()
+}
+
+#[test]
+fn everybody_who_waited_is_in_the_report_whether_to_the_end_or_not() {
+    let mut model = Model::new(Some(THRESHOLD));
+    let leader = model.busy();
+    let leaver = model.wait(TEN);
+    model.wait(TEN);
+    model.leave(leaver);
+    model.pass(model.now + MS * 500);
+    let (since, _) = model.out[&leader];
+    model.answered(leader, Outcome::Proof, since);
+    let [report] = reports(&model)[..] else { panic!("one episode: {:?}", model.events) };
+    assert_eq!((report.connections, report.commands), (3, 1 + 10 + 10));
+}
+
+#[test]
+fn an_episode_that_all_have_left_ends_when_the_server_was_last_seen_busy() {
+    let mut model = Model::new(Some(THRESHOLD));
+    let began = model.now;
+    let leader = model.busy();
+    model.pass(model.now + MS * 300);
+    model.gate.gave_up(1);
+    model.leave(leader);
+    assert!(model.gate.is_deserted());
+    model.pass_idle(MS * 1_000);
+    model.gate.observed(false, model.now, model.now + MS);
+    let last_busy = model.now + MS;
+    model.pass_idle(MS * 9_000);
+    let newcomer = model.wait(WRITE);
+    let (since, _) = model.out[&newcomer];
+    model.answered(newcomer, Outcome::Proof, since);
+    let [report] = reports(&model)[..] else { panic!("one episode: {:?}", model.events) };
+    assert_eq!(report.lasted, last_busy - (began + MS));
+    assert_eq!(
+        (report.connections, report.commands, report.given_up),
+        (1, 1, 1),
+        "the newcomer never waited"
+    );
+}
+
+#[test]
+fn a_question_of_the_shell_ends_an_episode_that_all_have_left_and_no_other() {
+    let mut model = Model::new(Some(THRESHOLD));
+    let leader = model.busy();
+    model.gate.observed(true, model.now + MS, model.now + MS * 2);
+    assert!(model.gate.busy().is_some(), "those who wait find out in their order");
+    model.leave(leader);
+    let early = model.now;
+    model.pass_idle(MS * 10);
+    model.gate.observed(true, early, model.now);
+    assert!(model.gate.busy().is_some(), "it was sent before the last rejection came");
+    model.gate.observed(true, model.now, model.now + MS);
+    model.settle();
+    assert!(model.gate.busy().is_none());
+    assert_eq!(reports(&model).len(), 1);
+}
+
+#[test]
+fn an_episode_in_which_the_shell_ends_is_reported() {
+    let mut model = Model::new(Some(THRESHOLD));
+    model.busy();
+    model.gate.close(model.now + MS * 50);
+    model.settle();
+    assert!(matches!(model.events.last(), Some((_, Event::EpisodeLeft(report))) if report.commands == 1));
 }

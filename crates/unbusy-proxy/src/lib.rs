@@ -216,6 +216,7 @@ async fn lead(
     for worker in workers {
         let _ = worker.thread.join();
     }
+    shared.close();
 }
 
 async fn expired(at: Option<tokio::time::Instant>) {

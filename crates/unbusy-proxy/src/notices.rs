@@ -1,21 +1,38 @@
 //! Engine events as log lines: one notice per episode, not one per client.
 
-use unbusy_core::{Cause, Event};
+use unbusy_core::{Cause, EpisodeReport, Event};
 
 pub(crate) fn log(event: &Event) {
     match event {
         Event::EpisodeBegan { cause } => {
             tracing::warn!(cause = cause.name(), "the server is {}; commands are held", words(*cause));
         }
-        Event::EpisodeEnded { cause, lasted, connections, commands, given_up, rejected } => tracing::info!(
-            cause = cause.name(),
-            ?lasted,
-            connections,
-            commands,
-            given_up,
-            rejected,
-            "the server accepts commands again"
-        ),
+        Event::EpisodeEnded(report) => {
+            let EpisodeReport { cause, lasted, connections, commands, given_up, rejected, .. } = report;
+            let cause = cause.name();
+            tracing::info!(
+                cause,
+                ?lasted,
+                connections,
+                commands,
+                given_up,
+                rejected,
+                "the server accepts commands again"
+            );
+        }
+        Event::EpisodeLeft(report) => {
+            let EpisodeReport { cause, lasted, connections, commands, given_up, rejected, .. } = report;
+            let cause = cause.name();
+            tracing::warn!(
+                cause,
+                ?lasted,
+                connections,
+                commands,
+                given_up,
+                rejected,
+                "ending while the server is busy"
+            );
+        }
         Event::StallBegan => tracing::debug!("the server is silent"),
         Event::StallEnded { lasted } => tracing::debug!(?lasted, "the server speaks again"),
         Event::ThresholdLearned { threshold } => {

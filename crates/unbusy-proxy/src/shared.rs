@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     scripts: Vec<ScriptCount>,
     inner: Mutex<Inner>,
     driver: Notify,
+    /// Nobody waits any more who could find out that the server is open.
+    deserted: Notify,
 }
 
 /// On a cache line of its own, so that workers do not disturb one another.
@@ -75,6 +77,7 @@ impl Shared {
                 episode: None,
             }),
             driver: Notify::new(),
+            deserted: Notify::new(),
         }
     }
 
@@ -189,6 +192,23 @@ impl Shared {
         self.with(self.now(), |inner| inner.gate.set_threshold(threshold));
     }
 
+    /// The shell's own question, sent at `sent`, was executed or rejected.
+    pub(crate) fn observed(&self, open: bool, sent: Time) {
+        let now = self.now();
+        self.with(now, |inner| inner.gate.observed(open, sent, now));
+    }
+
+    /// Waits until the server is busy and nobody waits for its end.
+    pub(crate) async fn deserted(&self) {
+        self.deserted.notified().await;
+    }
+
+    /// The proxy ends.
+    pub(crate) fn close(&self) {
+        let now = self.now();
+        self.with(now, |inner| inner.gate.close(now));
+    }
+
     /// Since when the server is known to be busy.
     pub(crate) fn episode(&self) -> Option<Time> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).episode
@@ -215,6 +235,7 @@ impl Shared {
         let script_in_flight = self.scripts.iter().any(|count| count.0.load(Relaxed) > 0);
         let mut guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let inner = &mut *guard;
+        let was_deserted = inner.gate.is_deserted();
         let result = change(inner);
         let deadline = inner.gate.tick(script_in_flight, now);
         let woken: Vec<Waker> =
@@ -230,6 +251,7 @@ impl Shared {
         self.lease_width.store(width, Relaxed);
         self.proof_wanted_after.store(inner.gate.proof_wanted_after().as_nanos(), Relaxed);
         self.busy.store(inner.episode.is_some(), Relaxed);
+        let deserted = inner.gate.is_deserted() && !was_deserted;
         let sooner = deadline < inner.deadline;
         if sooner {
             inner.deadline = deadline;
@@ -237,6 +259,9 @@ impl Shared {
         drop(guard);
         if sooner {
             self.driver.notify_one();
+        }
+        if deserted {
+            self.deserted.notify_one();
         }
         woken.into_iter().for_each(Waker::wake);
         events.iter().for_each(notices::log);

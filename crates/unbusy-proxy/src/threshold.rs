@@ -21,6 +21,8 @@ pub(crate) const CAUTIOUS: Duration = Duration::from_millis(20);
 /// `CONFIG SET` may change it at any time the server is not busy.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_millis(250);
+/// While the server is busy and nobody waits for its end, the question tells when the episode is over.
+const RETRY_DESERTED: Duration = Duration::from_secs(1);
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 const REPLY_BYTES_MAX: usize = 64 * 1024;
 
@@ -28,7 +30,13 @@ const REPLY_BYTES_MAX: usize = 64 * 1024;
 pub(crate) async fn follow(shared: Arc<Shared>, connector: Arc<Connector>, upstream: Upstream) {
     let mut told = None;
     loop {
+        let sent = shared.now();
         let answer = tokio::time::timeout(ANSWER_WAIT, read(&connector, &upstream)).await;
+        match &answer {
+            Ok(Ok(Answer::Threshold(_))) => shared.observed(true, sent),
+            Ok(Ok(Answer::NotNow)) => shared.observed(false, sent),
+            _ => {}
+        }
         let known = match answer {
             Ok(Ok(Answer::Threshold(threshold))) => Some(threshold),
             Ok(Ok(Answer::Refused(reason))) => {
@@ -47,7 +55,15 @@ pub(crate) async fn follow(shared: Arc<Shared>, connector: Arc<Connector>, upstr
             told = Some(threshold);
             shared.set_threshold((!threshold.is_zero()).then_some(threshold));
         }
-        tokio::time::sleep(if known.is_some() { ASK_AGAIN } else { RETRY }).await;
+        let pause = match (known, told) {
+            (Some(_), _) => ASK_AGAIN,
+            (None, Some(_)) => RETRY_DESERTED,
+            (None, None) => RETRY,
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = shared.deserted() => tokio::time::sleep(RETRY_DESERTED).await,
+        }
     }
 }
 

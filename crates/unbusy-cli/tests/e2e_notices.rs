@@ -1,0 +1,86 @@
+//! What is logged of an episode: one line when it begins and one when it ends, with true numbers.
+mod e2e_support;
+
+use std::time::{Duration, Instant};
+
+use e2e_support::{PATIENCE, proxy, wait_until};
+use testkit::{BusyScript, Client, Flavor, Proxy, Server, encode};
+
+const ENDED: &str = "the server accepts commands again";
+
+#[test]
+fn an_episode_is_told_once_with_all_that_waited() {
+    for flavor in Flavor::ALL {
+        let server = Server::start(flavor);
+        let proxy = proxy(&server, &[]);
+        let script = BusyScript::start(server.address(), Duration::from_millis(800));
+        script.wait_until_busy(server.address());
+        let mut clients: Vec<_> = (0..3).map(|_| Client::connect(proxy.address())).collect();
+        clients.iter_mut().for_each(|client| client.send(&encode(&["INCR", "n"]).repeat(10)));
+        for client in &mut clients {
+            (0..10).for_each(|_| assert!(client.read_reply().error().is_none()));
+        }
+        script.join();
+        let line = proxy.wait_log(ENDED, PATIENCE);
+        assert_fields(
+            &line,
+            &[("cause", "\"script\""), ("connections", "3"), ("commands", "30"), ("given_up", "0")],
+        );
+        assert_eq!(proxy.log().matches("commands are held").count(), 1, "{}", proxy.log());
+        assert_eq!(proxy.log().matches(ENDED).count(), 1, "{}", proxy.log());
+    }
+}
+
+/// A client that comes much later is not one that waited, nor is the time until then the episode's.
+#[test]
+fn an_episode_whose_waiters_all_gave_up_or_left_is_told_of_its_own_time() {
+    for flavor in Flavor::ALL {
+        let server = Server::start(flavor);
+        let proxy = proxy(&server, &["--max-wait", "300ms"]);
+        wait_for_threshold(&proxy);
+        let script = BusyScript::start(server.address(), Duration::from_millis(1500));
+        script.wait_until_busy(server.address());
+        let began = Instant::now();
+        let mut leaver = Client::connect(proxy.address());
+        leaver.send_cmd(&["SET", "left", "1"]);
+        proxy.wait_log("commands are held", PATIENCE);
+        drop(leaver);
+        assert!(Client::connect(proxy.address()).cmd(&["INCR", "n"]).is_busy());
+        script.join();
+        let line = proxy.wait_log(ENDED, PATIENCE);
+        let told = began.elapsed();
+        assert!(told < Duration::from_secs(4), "{flavor}: told only after {told:?}");
+        assert_fields(&line, &[("connections", "2"), ("commands", "2"), ("given_up", "1")]);
+        assert_eq!(server.client().cmd(&["DBSIZE"]), testkit::Reply::Integer(0), "{flavor}");
+    }
+}
+
+#[test]
+fn an_episode_in_which_the_proxy_ends_is_told_as_such() {
+    let server = Server::start(Flavor::Redis70);
+    let mut proxy = proxy(&server, &["--drain", "100ms"]);
+    let script = BusyScript::start(server.address(), Duration::from_millis(1500));
+    script.wait_until_busy(server.address());
+    let mut client = Client::connect(proxy.address());
+    client.send_cmd(&["INCR", "n"]);
+    proxy.wait_log("commands are held", PATIENCE);
+    proxy.terminate();
+    proxy.wait_exit(PATIENCE);
+    let line = proxy.wait_log("ending while the server is busy", PATIENCE);
+    assert_fields(&line, &[("connections", "1"), ("commands", "1")]);
+    script.join();
+}
+
+/// Until the threshold is known, the proxy's own question may come while the server is busy, and be rejected as well.
+fn wait_for_threshold(proxy: &Proxy) {
+    wait_until("the proxy has asked", || {
+        Client::connect(proxy.address()).cmd(&["INFO", "commandstats"]).text().contains("cmdstat_config")
+    });
+}
+
+fn assert_fields(line: &str, fields: &[(&str, &str)]) {
+    for (name, value) in fields {
+        let field = format!("{name}={value}");
+        assert!(line.split_whitespace().any(|word| word == field), "no `{field}` in: {line}");
+    }
+}
