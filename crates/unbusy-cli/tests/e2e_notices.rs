@@ -16,9 +16,12 @@ fn an_episode_is_told_once_with_all_that_waited() {
         let script = BusyScript::start(server.address(), Duration::from_millis(800));
         script.wait_until_busy(server.address());
         let mut clients: Vec<_> = (0..3).map(|_| Client::connect(proxy.address())).collect();
-        clients.iter_mut().for_each(|client| client.send(&encode(&["INCR", "n"]).repeat(10)));
         for client in &mut clients {
-            (0..10).for_each(|_| assert!(client.read_reply().error().is_none()));
+            client.send(&encode(&["INCR", "n"]).repeat(10));
+        }
+        for client in &mut clients {
+            let replies: Vec<_> = (0..10).map(|_| client.read_reply()).collect();
+            assert!(replies.iter().all(|reply| reply.error().is_none()), "{replies:?}");
         }
         script.join();
         let line = proxy.wait_log(ENDED, PATIENCE);

@@ -484,9 +484,9 @@ fn reports(model: &Model) -> Vec<EpisodeReport> {
 fn everybody_who_waited_is_in_the_report_whether_to_the_end_or_not() {
     let mut model = Model::new(Some(THRESHOLD));
     let leader = model.busy();
-    let leaver = model.wait(TEN);
+    let gone = model.wait(TEN);
     model.wait(TEN);
-    model.leave(leaver);
+    model.leave(gone);
     model.pass(model.now + MS * 500);
     let (since, _) = model.out[&leader];
     model.answered(leader, Outcome::Proof, since);
