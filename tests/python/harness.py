@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Self
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 THRESHOLD_MS = 100
 SCRIPT_MS = 1000
@@ -26,6 +28,9 @@ SERVERS = {
     "redis-7.0": ("UNBUSY_TEST_REDIS_7_0", "busy-reply-threshold"),
     "valkey-9.1": ("UNBUSY_TEST_VALKEY_9_1", "busy-reply-threshold"),
 }
+
+# redis-py tries again by itself when a connection breaks, which would hide that one did.
+NO_RETRIES = Retry(NoBackoff(), 0)
 
 SPIN = """
 local function now() local t = redis.call('TIME') return t[1] * 1000000 + t[2] end
@@ -47,6 +52,10 @@ def wait_until(what: str, condition) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain: {what}"
         time.sleep(0.002)
+
+
+def client_of(port: int, **options) -> redis.Redis:
+    return redis.Redis(port=port, **({"decode_responses": True, "retry": NO_RETRIES} | options))
 
 
 class Server:
@@ -72,11 +81,15 @@ class Server:
 
     def client(self, **options) -> redis.Redis:
         """A client past the proxy."""
-        return redis.Redis(port=self.port, password=self.password, decode_responses=True, **options)
+        return client_of(self.port, password=self.password, **options)
 
     def rejections(self) -> int:
         """How many commands were answered BUSY so far."""
         return self.direct.info("errorstats").get("errorstat_BUSY", {}).get("count", 0)
+
+    def connections(self) -> set[int]:
+        """The ids of the connections that are there."""
+        return {int(client["id"]) for client in self.direct.client_list()}
 
     def snapshot(self) -> dict:
         """All data of all databases."""
@@ -145,7 +158,7 @@ class Proxy:
         return None
 
     def client(self, **options) -> redis.Redis:
-        return redis.Redis(port=self.port, **({"decode_responses": True} | options))
+        return client_of(self.port, **options)
 
     def stop(self) -> None:
         self._process.kill()

@@ -5,9 +5,14 @@ from contextlib import asynccontextmanager
 
 import redis
 import redis.asyncio as aredis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from harness import PATIENCE, SCRIPT_MS, BusyScript, Proxy, Server
 from test_sync import COUNT, LIBRARY
+
+# As in the harness; asyncio has a class of its own.
+NO_RETRIES = Retry(NoBackoff(), 0)
 
 
 @asynccontextmanager
@@ -24,7 +29,7 @@ async def busy(server: Server, millis: int = SCRIPT_MS):
 
 
 def client_of(port: int, **options) -> aredis.Redis:
-    return aredis.Redis(port=port, decode_responses=True, **options)
+    return aredis.Redis(port=port, **({"decode_responses": True, "retry": NO_RETRIES} | options))
 
 
 async def single_commands(r: aredis.Redis) -> None:
@@ -135,10 +140,10 @@ def test_scenarios(server: Server, proxy: Proxy, protocol: int) -> None:
 
     async def while_busy() -> None:
         clients = [client_of(proxy.port, protocol=protocol) for _ in scenarios]
-        for client in clients:
-            assert await client.ping()
+        connections = {await client.client_id() for client in clients}
         async with busy(server):
             await asyncio.gather(*(scenario(client) for scenario, client in zip(scenarios, clients)))
+        assert connections <= server.connections(), "a connection was replaced"
         for client in clients:
             await client.aclose()
 
@@ -220,7 +225,8 @@ def test_a_shared_pool(server: Server, proxy: Proxy) -> None:
                 await pipe.rpush(f"list:{n}", i).incr("pipelined").execute()
 
     async def all_tasks() -> None:
-        pool = aredis.BlockingConnectionPool(port=proxy.port, max_connections=10, timeout=PATIENCE)
+        options = {"max_connections": 10, "timeout": PATIENCE, "retry": NO_RETRIES}
+        pool = aredis.BlockingConnectionPool(port=proxy.port, **options)
         client = aredis.Redis(connection_pool=pool)
         async with busy(server):
             await asyncio.gather(*(work(client, n) for n in range(tasks)))

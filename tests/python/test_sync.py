@@ -4,10 +4,8 @@ from functools import partial
 
 import pytest
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from harness import PATIENCE, BusyScript, Proxy, Server, all_at_once, wait_until
+from harness import NO_RETRIES, PATIENCE, BusyScript, Proxy, Server, all_at_once, wait_until
 
 COUNT = 100
 LIBRARY = """#!lua name=lib
@@ -158,10 +156,10 @@ def test_scenarios(server: Server, proxy: Proxy, protocol: int) -> None:
     server.direct.script_flush()
 
     clients = {scenario: proxy.client(protocol=protocol) for scenario in scenarios}
-    for client in clients.values():
-        assert client.ping()
+    connections = {client.client_id() for client in clients.values()}
     with BusyScript(server):
         all_at_once({scenario.__name__: partial(scenario, client) for scenario, client in clients.items()})
+    assert connections <= server.connections(), "a connection was replaced"
     assert server.snapshot() == expected
 
 
@@ -311,7 +309,8 @@ def test_sharded_subscriptions(server: Server, proxy: Proxy, protocol: int) -> N
 
 def test_a_pool_shared_by_threads(server: Server, proxy: Proxy) -> None:
     threads, each = 20, 50
-    pool = redis.BlockingConnectionPool(port=proxy.port, max_connections=10, timeout=PATIENCE)
+    options = {"max_connections": 10, "timeout": PATIENCE, "retry": NO_RETRIES}
+    pool = redis.BlockingConnectionPool(port=proxy.port, **options)
     client = redis.Redis(connection_pool=pool)
 
     def work(n: int) -> None:
@@ -341,9 +340,9 @@ def test_a_very_big_value(server: Server, proxy: Proxy) -> None:
         assert client.get("big") == value
 
 
-def test_nothing_is_retried_by_the_client(server: Server, proxy: Proxy) -> None:
-    """The scenarios hold without redis-py's own retries, which would hide a broken connection."""
-    client = proxy.client(retry=Retry(NoBackoff(), 0), socket_timeout=PATIENCE)
+def test_a_connection_outlives_many_scripts(server: Server, proxy: Proxy) -> None:
+    """redis-py's pool replaces a connection that was closed in between without a word."""
+    client = proxy.client(socket_timeout=PATIENCE)
     ids = {client.client_id()}
     for _ in range(3):
         with BusyScript(server, 500):
