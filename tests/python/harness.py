@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import reprlib
 import shutil
 import socket
 import subprocess
@@ -92,10 +93,10 @@ class Server:
         return {int(client["id"]) for client in self.direct.client_list()}
 
     def snapshot(self) -> dict:
-        """All data of all databases."""
+        """All data of all databases; one character for each byte, since not every value is text."""
         data = {}
         for db in range(16):
-            with self.client(db=db) as client:
+            with self.client(db=db, encoding="latin-1") as client:
                 data |= {(db, key): value_of(client, key) for key in client.scan_iter(count=10_000)}
         return data
 
@@ -128,6 +129,24 @@ def value_of(client: redis.Redis, key: str):
             return client.xrange(key)
         case other:
             raise AssertionError(f"{key} is a {other}")
+
+
+def data_of_one_run(server: Server, run) -> dict:
+    """What the commands leave behind on a server that has time for them; the server is empty again afterwards."""
+    run()
+    data = server.snapshot()
+    server.direct.flushall()
+    server.direct.script_flush()
+    return data
+
+
+def assert_data(server: Server, expected: dict) -> None:
+    """The server has these data and no others."""
+    found = server.snapshot()
+    wrong = {key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key)}
+    # Values of 100 MB are not to be printed, as pytest would do with what it compares.
+    shown = {key: (found.get(key), expected.get(key)) for key in wrong}
+    assert not wrong, f"found and expected: {reprlib.repr(shown)}"
 
 
 class Proxy:

@@ -8,7 +8,7 @@ import redis.asyncio as aredis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from harness import PATIENCE, SCRIPT_MS, BusyScript, Proxy, Server
+from harness import PATIENCE, SCRIPT_MS, BusyScript, Proxy, Server, assert_data, data_of_one_run
 from test_sync import COUNT, LIBRARY
 
 # As in the harness; asyncio has a class of its own.
@@ -147,12 +147,9 @@ def test_scenarios(server: Server, proxy: Proxy, protocol: int) -> None:
         for client in clients:
             await client.aclose()
 
-    asyncio.run(one_run())
-    expected = server.snapshot()
-    server.direct.flushall()
-    server.direct.script_flush()
+    expected = data_of_one_run(server, lambda: asyncio.run(one_run()))
     asyncio.run(while_busy())
-    assert server.snapshot() == expected
+    assert_data(server, expected)
 
 
 def test_new_connections(server: Server, proxy: Proxy, protocol: int) -> None:
@@ -166,7 +163,7 @@ def test_new_connections(server: Server, proxy: Proxy, protocol: int) -> None:
             await client.aclose()
 
     asyncio.run(connect_while_busy())
-    assert server.snapshot() == {(db, "k"): "2" for db in range(8)}
+    assert_data(server, {(db, "k"): "2" for db in range(8)})
 
 
 def test_a_lost_race(server: Server, proxy: Proxy) -> None:
@@ -186,7 +183,7 @@ def test_a_lost_race(server: Server, proxy: Proxy) -> None:
 
     server.direct.set("k", 1)
     assert asyncio.run(race()), "the transaction was committed"
-    assert server.direct.get("k") == "100"
+    assert_data(server, {(0, "k"): "100"})
 
 
 def test_subscriptions(server: Server, proxy: Proxy, protocol: int) -> None:
@@ -213,6 +210,7 @@ def test_subscriptions(server: Server, proxy: Proxy, protocol: int) -> None:
         await publisher.aclose()
 
     asyncio.run(subscribe_while_busy())
+    assert_data(server, {})
 
 
 def test_a_shared_pool(server: Server, proxy: Proxy) -> None:
@@ -235,4 +233,4 @@ def test_a_shared_pool(server: Server, proxy: Proxy) -> None:
     asyncio.run(all_tasks())
     expected = {(0, f"list:{n}"): [str(i) for i in range(each)] for n in range(tasks)}
     expected |= {(0, "counter"): str(tasks * each), (0, "pipelined"): str(tasks * each)}
-    assert server.snapshot() == expected
+    assert_data(server, expected)
