@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -22,6 +23,7 @@ from redis.retry import Retry
 THRESHOLD_MS = 100
 SCRIPT_MS = 1000
 PATIENCE = 20.0
+UNTIL_KILLED = int(PATIENCE * 1000)
 
 # The variable that names each server's binary, and the name of its threshold.
 SERVERS = {
@@ -29,6 +31,9 @@ SERVERS = {
     "redis-7.0": ("UNBUSY_TEST_REDIS_7_0", "busy-reply-threshold"),
     "valkey-9.1": ("UNBUSY_TEST_VALKEY_9_1", "busy-reply-threshold"),
 }
+
+# What else than the usual few (AUTH, HELLO, MULTI …) a server answers while a script runs.
+ALLOWED_WHILE_BUSY = {"valkey-9.1": frozenset({"CLIENT ID", "CLIENT SETNAME"})}
 
 # redis-py tries again by itself when a connection breaks, which would hide that one did.
 NO_RETRIES = Retry(NoBackoff(), 0)
@@ -132,7 +137,7 @@ def value_of(client: redis.Redis, key: str):
 
 
 def data_of_one_run(server: Server, run) -> dict:
-    """What the commands leave behind on a server that has time for them; the server is empty again afterwards."""
+    """What the commands leave behind on a server that has time for them; it is empty again afterwards."""
     run()
     data = server.snapshot()
     server.direct.flushall()
@@ -179,6 +184,14 @@ class Proxy:
     def client(self, **options) -> redis.Redis:
         return client_of(self.port, **options)
 
+    def wait_log(self, text: str) -> None:
+        wait_until(f"{text!r} in the log", lambda: any(text in line for line in list(self.log)))
+
+    def memory(self) -> int:
+        """The bytes of memory that it occupies."""
+        pages = Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
     def stop(self) -> None:
         self._process.kill()
         self._process.wait()
@@ -187,23 +200,52 @@ class Proxy:
 
 
 class BusyScript:
-    """A script on a connection of its own, running while the block does."""
+    """A script on a connection of its own, running while the block does; some of that must be rejected."""
 
-    def __init__(self, server: Server, millis: int = SCRIPT_MS) -> None:
-        self._server, self._millis = server, millis
+    # The script stops by the server's clock, of which scripts see whole milliseconds only.
+    CLOCKS_DIFFER = 0.005
+
+    def __init__(self, server: Server, millis: int = SCRIPT_MS, must_reject: bool = True) -> None:
+        self._server, self._millis, self._must_reject = server, millis, must_reject
+        self._killed = False
 
     def __enter__(self) -> Self:
         self._client = self._server.client(socket_timeout=PATIENCE + self._millis / 1000)
         self._client.ping()
         self._before = self._server.rejections()
         self._thread = threading.Thread(target=self._run)
+        # Its answer does not tell: the thread that waits for it may learn of it later than others of theirs.
+        self._end = time.monotonic() + self._millis / 1000 - self.CLOCKS_DIFFER
         self._thread.start()
         wait_until("the server is busy", self._is_busy)
         return self
 
+    @contextlib.contextmanager
+    def holds(self):
+        """The block, which waits for answers, begins while the script runs and is not through before its end."""
+        assert time.monotonic() < self._end, "begun too late to be held"
+        yield
+        early = self._end - time.monotonic()
+        assert early <= 0, f"answered {early:.3f} s before the script's end"
+
+    def holds_all(self, work: dict, but: frozenset = frozenset()) -> None:
+        """Runs the functions in threads; each is held, but for the named ones."""
+
+        def held(run) -> None:
+            with self.holds():
+                run()
+
+        all_at_once({name: run if name in but else partial(held, run) for name, run in work.items()})
+
+    def kill(self) -> None:
+        self._killed = True
+        assert self._server.direct.script_kill()
+
     def _run(self) -> None:
-        assert self._client.eval(SPIN, 0, self._millis) == 1
-        self.ended = time.monotonic()
+        try:
+            assert self._client.eval(SPIN, 0, self._millis) == 1
+        except redis.ResponseError as error:
+            assert self._killed and "killed by user" in str(error), error
 
     def _is_busy(self) -> bool:
         try:
@@ -217,7 +259,8 @@ class BusyScript:
         self._thread.join()
         self._client.close()
         # One of them is the question whether the server is busy. A run in which nothing was held has shown nothing.
-        assert kind or self._server.rejections() > self._before + 1, "nothing was held"
+        expected = self._before + 1 + self._must_reject
+        assert kind or self._server.rejections() >= expected, "nothing was rejected"
 
 
 def all_at_once(work: dict) -> None:

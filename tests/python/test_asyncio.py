@@ -21,11 +21,16 @@ async def busy(server: Server, millis: int = SCRIPT_MS):
     script = BusyScript(server, millis)
     await asyncio.to_thread(script.__enter__)
     try:
-        yield
+        yield script
     except BaseException as error:
         await asyncio.to_thread(script.__exit__, type(error))
         raise
     await asyncio.to_thread(script.__exit__, None)
+
+
+async def held(script: BusyScript, work) -> None:
+    with script.holds():
+        await work
 
 
 def client_of(port: int, **options) -> aredis.Redis:
@@ -141,8 +146,9 @@ def test_scenarios(server: Server, proxy: Proxy, protocol: int) -> None:
     async def while_busy() -> None:
         clients = [client_of(proxy.port, protocol=protocol) for _ in scenarios]
         connections = {await client.client_id() for client in clients}
-        async with busy(server):
-            await asyncio.gather(*(scenario(client) for scenario, client in zip(scenarios, clients)))
+        async with busy(server) as script:
+            work = [scenario(client) for scenario, client in zip(scenarios, clients)]
+            await asyncio.gather(*(held(script, scenario) for scenario in work))
         assert connections <= server.connections(), "a connection was replaced"
         for client in clients:
             await client.aclose()
@@ -156,8 +162,8 @@ def test_new_connections(server: Server, proxy: Proxy, protocol: int) -> None:
     async def connect_while_busy() -> None:
         options = {"client_name": "tester", "protocol": protocol}
         clients = [client_of(proxy.port, db=db, **options) for db in range(8) for _ in range(2)]
-        async with busy(server):
-            await asyncio.gather(*(client.incr("k") for client in clients))
+        async with busy(server) as script:
+            await asyncio.gather(*(held(script, client.incr("k")) for client in clients))
         for client in clients:
             assert await client.client_getname() == "tester"
             await client.aclose()
@@ -197,16 +203,18 @@ def test_subscriptions(server: Server, proxy: Proxy, protocol: int) -> None:
     async def subscribe_while_busy() -> None:
         publisher = client_of(proxy.port, protocol=protocol)
         async with client_of(proxy.port, protocol=protocol).pubsub() as pubsub:
-            async with busy(server):
-                await pubsub.subscribe("a", "b")
-                await pubsub.psubscribe("p*")
-                for kind in ("subscribe", "subscribe", "psubscribe"):
-                    await next_message(pubsub, kind)
-            async with busy(server):
-                assert await publisher.publish("b", "1") == 1
-                assert await publisher.publish("pattern", "2") == 1
-                assert (await next_message(pubsub, "message"))["data"] == "1"
-                assert (await next_message(pubsub, "pmessage"))["data"] == "2"
+            async with busy(server) as script:
+                with script.holds():
+                    await pubsub.subscribe("a", "b")
+                    await pubsub.psubscribe("p*")
+                    for kind in ("subscribe", "subscribe", "psubscribe"):
+                        await next_message(pubsub, kind)
+            async with busy(server) as script:
+                with script.holds():
+                    assert await publisher.publish("b", "1") == 1
+                    assert await publisher.publish("pattern", "2") == 1
+                    assert (await next_message(pubsub, "message"))["data"] == "1"
+                    assert (await next_message(pubsub, "pmessage"))["data"] == "2"
         await publisher.aclose()
 
     asyncio.run(subscribe_while_busy())
@@ -226,8 +234,8 @@ def test_a_shared_pool(server: Server, proxy: Proxy) -> None:
         options = {"max_connections": 10, "timeout": PATIENCE, "retry": NO_RETRIES}
         pool = aredis.BlockingConnectionPool(port=proxy.port, **options)
         client = aredis.Redis(connection_pool=pool)
-        async with busy(server):
-            await asyncio.gather(*(work(client, n) for n in range(tasks)))
+        async with busy(server) as script:
+            await asyncio.gather(*(held(script, work(client, n)) for n in range(tasks)))
         await pool.disconnect()
 
     asyncio.run(all_tasks())

@@ -1,17 +1,19 @@
 """redis-py, unchanged, through the proxy while the server is busy: no errors, and the data of one run."""
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
 import redis
 
 from harness import (
+    ALLOWED_WHILE_BUSY,
     NO_RETRIES,
     PATIENCE,
+    UNTIL_KILLED,
     BusyScript,
     Proxy,
     Server,
-    all_at_once,
     assert_data,
     data_of_one_run,
     wait_until,
@@ -166,8 +168,9 @@ def test_scenarios(server: Server, proxy: Proxy, protocol: int) -> None:
     expected = data_of_one_run(server, one_run)
     clients = {scenario: proxy.client(protocol=protocol) for scenario in scenarios}
     connections = {client.client_id() for client in clients.values()}
-    with BusyScript(server):
-        all_at_once({scenario.__name__: partial(scenario, client) for scenario, client in clients.items()})
+    with BusyScript(server) as script:
+        work = {scenario.__name__: partial(scenario, client) for scenario, client in clients.items()}
+        script.holds_all(work)
     assert connections <= server.connections(), "a connection was replaced"
     assert_data(server, expected)
 
@@ -215,8 +218,9 @@ def test_each_command_is_held_by_itself(server: Server, proxy: Proxy) -> None:
     clients = {name: proxy.client(single_connection_client=True) for name in commands}
     for client in clients.values():
         assert client.ping()
-    with BusyScript(server):
-        all_at_once({name: partial(run, name, client) for name, client in clients.items()})
+    with BusyScript(server) as script:
+        work = {name: partial(run, name, client) for name, client in clients.items()}
+        script.holds_all(work, but=ALLOWED_WHILE_BUSY.get(server.name, frozenset()))
     assert_data(server, expected)
 
 
@@ -239,8 +243,8 @@ def test_new_connections(server: Server, proxy: Proxy, protocol: int) -> None:
     dbs = range(8)
     options = {"client_name": "tester", "protocol": protocol, "health_check_interval": 1}
     clients = [proxy.client(db=db, **options) for db in dbs for _ in range(2)]
-    with BusyScript(server):
-        all_at_once({str(n): partial(client.incr, "k") for n, client in enumerate(clients)})
+    with BusyScript(server) as script:
+        script.holds_all({str(n): partial(client.incr, "k") for n, client in enumerate(clients)})
     for client in clients:
         assert client.client_getname() == "tester"
     assert_data(server, {(db, "k"): "2" for db in dbs})
@@ -260,8 +264,8 @@ def test_new_connections_with_a_password(server_with_password: Server, protocol:
         clients = [proxy.client(db=1, password="secret", protocol=protocol) for _ in range(4)]
         logged_in_before = proxy.client(db=1, password="secret", protocol=protocol)
         assert logged_in_before.incr("k") == 1
-        with BusyScript(server):
-            all_at_once({str(n): partial(c.incr, "k") for n, c in enumerate([*clients, logged_in_before])})
+        with BusyScript(server) as script:
+            script.holds_all({str(n): partial(c.incr, "k") for n, c in enumerate([*clients, logged_in_before])})
         assert_data(server, {(1, "k"): "6"})
         with pytest.raises(redis.AuthenticationError):
             proxy.client().get("k")
@@ -286,18 +290,19 @@ def test_subscriptions(server: Server, proxy: Proxy, protocol: int) -> None:
     publisher = proxy.client(protocol=protocol)
     pubsub = proxy.client(protocol=protocol).pubsub()
     assert publisher.ping()
-    with BusyScript(server):
+    with BusyScript(server) as script, script.holds():
         pubsub.subscribe("a", "b")
         pubsub.psubscribe("p*")
         confirmed = [
             next_message(pubsub, kind)["channel"] for kind in ("subscribe", "subscribe", "psubscribe")
         ]
     assert confirmed == ["a", "b", "p*"]
-    with BusyScript(server):
-        all_at_once({"publish": lambda: publisher.publish("a", "1") and publisher.publish("pattern", "2")})
+    with BusyScript(server) as script, script.holds():
+        assert publisher.publish("a", "1") == 1
+        assert publisher.publish("pattern", "2") == 1
     assert next_message(pubsub, "message")["data"] == "1"
     assert next_message(pubsub, "pmessage")["data"] == "2"
-    with BusyScript(server):
+    with BusyScript(server) as script, script.holds():
         if protocol == 2:
             # In RESP3 the library takes this answer apart as if it were a message.
             pubsub.ping("still there")
@@ -316,10 +321,10 @@ def test_sharded_subscriptions(server: Server, proxy: Proxy, protocol: int) -> N
         pytest.skip("sharded channels came with Redis 7.0")
     pubsub = proxy.client(protocol=protocol).pubsub()
     publisher = proxy.client(protocol=protocol)
-    with BusyScript(server):
+    with BusyScript(server) as script, script.holds():
         pubsub.ssubscribe("shard")
         assert next_message(pubsub, "ssubscribe")["channel"] == "shard"
-    with BusyScript(server):
+    with BusyScript(server) as script, script.holds():
         assert publisher.spublish("shard", "x") == 1
     assert next_message(pubsub, "smessage")["data"] == "x"
     pubsub.close()
@@ -338,24 +343,43 @@ def test_a_pool_shared_by_threads(server: Server, proxy: Proxy) -> None:
             with client.pipeline(transaction=i % 2 == 0) as pipe:
                 pipe.rpush(f"list:{n}", i).incr("pipelined").execute()
 
-    with BusyScript(server):
-        all_at_once({f"thread {n}": partial(work, n) for n in range(threads)})
+    with BusyScript(server) as script:
+        script.holds_all({f"thread {n}": partial(work, n) for n in range(threads)})
     expected = {(0, f"list:{n}"): [str(i) for i in range(each)] for n in range(threads)}
     expected |= {(0, "counter"): str(threads * each), (0, "pipelined"): str(threads * each)}
     assert_data(server, expected)
     pool.disconnect()
 
 
+def very_big_value() -> bytes:
+    return bytes(range(256)) * (100_000_000 // 256)
+
+
 def test_a_very_big_value(server: Server, proxy: Proxy) -> None:
-    value = bytes(range(256)) * (100_000_000 // 256)
+    value = very_big_value()
     client = proxy.client(decode_responses=False, socket_timeout=PATIENCE)
     assert client.ping()
-    beside = proxy.client()
-    with BusyScript(server):
-        # The server may take longer than the script to read the value; what comes beside it is held for sure.
-        all_at_once({"set": partial(client.set, "big", value), "beside": partial(beside.incr, "n")})
-    with BusyScript(server):
+    # The server may take longer than the script to read the value, and then has nothing to reject.
+    with BusyScript(server, must_reject=False) as script, script.holds():
+        assert client.set("big", value)
+    with BusyScript(server) as script, script.holds():
         assert client.get("big") == value
+    assert_data(server, {(0, "big"): value.decode("latin-1")})
+
+
+def test_a_very_big_value_behind_a_held_command(server: Server, proxy: Proxy) -> None:
+    """The proxy knows that the server is busy, and keeps the value until it is not."""
+    value = very_big_value()
+    first, second = proxy.client(), proxy.client(socket_timeout=PATIENCE)
+    assert first.ping() and second.ping()
+    with BusyScript(server, UNTIL_KILLED) as script, ThreadPoolExecutor() as pool:
+        held = [pool.submit(first.incr, "n")]
+        proxy.wait_log("commands are held")
+        held.append(pool.submit(second.set, "big", value))
+        wait_until("the proxy has the value", lambda: proxy.memory() > len(value))
+        assert not any(answer.done() for answer in held), "answered while the script ran"
+        script.kill()
+        assert [answer.result() for answer in held] == [1, True]
     assert_data(server, {(0, "big"): value.decode("latin-1"), (0, "n"): "1"})
 
 
@@ -364,7 +388,7 @@ def test_a_connection_outlives_many_scripts(server: Server, proxy: Proxy) -> Non
     client = proxy.client(socket_timeout=PATIENCE)
     ids = {client.client_id()}
     for _ in range(3):
-        with BusyScript(server, 500):
+        with BusyScript(server, 500) as script, script.holds():
             assert client.incr("k")
         ids.add(client.client_id())
     assert len(ids) == 1, "the connection was replaced"
