@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from harness import SERVERS, Proxy, Server, cached_servers
+from harness import PASSWORD, SERVERS, Proxy, Server, cached_servers
 
 for variable, path in cached_servers().items():
     if os.path.exists(path):
@@ -19,6 +19,22 @@ def server(request):
 @pytest.fixture
 def proxy(server):
     proxy = Proxy(server)
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture(params=SERVERS)
+def guarded_server(request):
+    """Wants a login, which the proxy in front of it has none of its own for."""
+    server = Server(request.param, password=PASSWORD)
+    server.direct.acl_setuser("app", enabled=True, passwords=[f"+{PASSWORD}"], keys="*", commands=["+@all"])
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def guarded_proxy(guarded_server):
+    proxy = Proxy(guarded_server)
     yield proxy
     proxy.stop()
 

@@ -24,6 +24,10 @@ THRESHOLD_MS = 100
 SCRIPT_MS = 1000
 PATIENCE = 20.0
 UNTIL_KILLED = int(PATIENCE * 1000)
+PASSWORD = "secret"
+
+# As whom a client of a server with a password can log in.
+LOGINS = {"default": {"password": PASSWORD}, "app": {"username": "app", "password": PASSWORD}}
 
 # The variable that names each server's binary, and the name of its threshold.
 SERVERS = {

@@ -8,8 +8,8 @@ import redis.asyncio as aredis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from harness import PATIENCE, SCRIPT_MS, BusyScript, Proxy, Server, assert_data, data_of_one_run
-from test_sync import COUNT, LIBRARY
+from harness import LOGINS, PATIENCE, SCRIPT_MS, BusyScript, Proxy, Server, assert_data, data_of_one_run
+from test_sync import COUNT, LIBRARY, protocol_in
 
 # As in the harness; asyncio has a class of its own.
 NO_RETRIES = Retry(NoBackoff(), 0)
@@ -170,6 +170,26 @@ def test_new_connections(server: Server, proxy: Proxy, protocol: int) -> None:
 
     asyncio.run(connect_while_busy())
     assert_data(server, {(db, "k"): "2" for db in range(8)})
+
+
+def test_new_connections_with_everything_at_once(
+    guarded_server: Server, guarded_proxy: Proxy, protocol: int
+) -> None:
+    """A login, a protocol, a name and a database, all asked for while the server is busy."""
+
+    async def connect_while_busy() -> None:
+        options = {"protocol": protocol, "client_name": "tester", "db": 1}
+        logins = [(user, login) for user, login in LOGINS.items() for _ in range(2)]
+        clients = [(user, client_of(guarded_proxy.port, **options, **login)) for user, login in logins]
+        async with busy(guarded_server) as script:
+            await asyncio.gather(*(held(script, client.incr("k")) for _, client in clients))
+        for user, client in clients:
+            assert (await client.acl_whoami(), await client.client_getname()) == (user, "tester")
+            assert protocol_in(await client.execute_command("HELLO")) == protocol
+            await client.aclose()
+
+    asyncio.run(connect_while_busy())
+    assert_data(guarded_server, {(1, "k"): "4"})
 
 
 def test_a_lost_race(server: Server, proxy: Proxy) -> None:

@@ -8,6 +8,7 @@ import redis
 
 from harness import (
     ALLOWED_WHILE_BUSY,
+    LOGINS,
     NO_RETRIES,
     PATIENCE,
     UNTIL_KILLED,
@@ -250,27 +251,31 @@ def test_new_connections(server: Server, proxy: Proxy, protocol: int) -> None:
     assert_data(server, {(db, "k"): "2" for db in dbs})
 
 
-@pytest.fixture(params=["redis-6.2", "redis-7.0", "valkey-9.1"])
-def server_with_password(request):
-    server = Server(request.param, password="secret")
-    yield server
-    server.stop()
+def protocol_in(hello: dict | list) -> int:
+    return dict(hello if isinstance(hello, dict) else zip(hello[::2], hello[1::2]))["proto"]
 
 
-def test_new_connections_with_a_password(server_with_password: Server, protocol: int) -> None:
-    server = server_with_password
-    proxy = Proxy(server)
-    try:
-        clients = [proxy.client(db=1, password="secret", protocol=protocol) for _ in range(4)]
-        logged_in_before = proxy.client(db=1, password="secret", protocol=protocol)
-        assert logged_in_before.incr("k") == 1
-        with BusyScript(server) as script:
-            script.holds_all({str(n): partial(c.incr, "k") for n, c in enumerate([*clients, logged_in_before])})
-        assert_data(server, {(1, "k"): "6"})
-        with pytest.raises(redis.AuthenticationError):
-            proxy.client().get("k")
-    finally:
-        proxy.stop()
+def test_new_connections_with_everything_at_once(
+    guarded_server: Server, guarded_proxy: Proxy, protocol: int
+) -> None:
+    """A login, a protocol, a name and a database, all asked for while the server is busy."""
+    server, proxy = guarded_server, guarded_proxy
+    options = {"protocol": protocol, "client_name": "tester", "db": 1}
+    clients = [(user, proxy.client(**options, **login)) for user, login in LOGINS.items() for _ in range(2)]
+    logged_in_before = proxy.client(**options, **LOGINS["app"])
+    assert logged_in_before.incr("k") == 1
+    with BusyScript(server) as script:
+        work = {f"{n}: {user}": partial(client.incr, "k") for n, (user, client) in enumerate(clients)}
+        script.holds_all(work | {"logged in before": partial(logged_in_before.incr, "k")})
+    for user, client in clients:
+        assert (client.acl_whoami(), client.client_getname()) == (user, "tester")
+        assert protocol_in(client.execute_command("HELLO")) == protocol
+    assert_data(server, {(1, "k"): "6"})
+
+
+def test_a_client_without_the_password_is_refused(guarded_proxy: Proxy) -> None:
+    with pytest.raises(redis.AuthenticationError):
+        guarded_proxy.client().get("k")
 
 
 def next_message(pubsub, kind: str) -> dict:
