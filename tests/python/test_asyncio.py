@@ -3,13 +3,25 @@
 import asyncio
 from contextlib import asynccontextmanager
 
+import pytest
 import redis
 import redis.asyncio as aredis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from harness import LOGINS, PATIENCE, SCRIPT_MS, BusyScript, Proxy, Server, assert_data, data_of_one_run
-from test_sync import COUNT, LIBRARY, protocol_in
+from harness import (
+    LOGINS,
+    PATIENCE,
+    SCRIPT_MS,
+    UNTIL_KILLED,
+    BusyScript,
+    Proxy,
+    Server,
+    assert_data,
+    data_of_one_run,
+    wait_until,
+)
+from test_sync import COUNT, LIBRARY, protocol_in, very_big_value
 
 # As in the harness; asyncio has a class of its own.
 NO_RETRIES = Retry(NoBackoff(), 0)
@@ -212,14 +224,15 @@ def test_a_lost_race(server: Server, proxy: Proxy) -> None:
     assert_data(server, {(0, "k"): "100"})
 
 
-def test_subscriptions(server: Server, proxy: Proxy, protocol: int) -> None:
-    async def next_message(pubsub, kind: str) -> dict:
-        async with asyncio.timeout(PATIENCE):
-            while (message := await pubsub.get_message(timeout=1)) is None:
-                pass
-        assert message["type"] == kind, message
-        return message
+async def next_message(pubsub, kind: str) -> dict:
+    async with asyncio.timeout(PATIENCE):
+        while (message := await pubsub.get_message(timeout=1)) is None:
+            pass
+    assert message["type"] == kind, message
+    return message
 
+
+def test_subscriptions(server: Server, proxy: Proxy, protocol: int) -> None:
     async def subscribe_while_busy() -> None:
         publisher = client_of(proxy.port, protocol=protocol)
         async with client_of(proxy.port, protocol=protocol).pubsub() as pubsub:
@@ -235,6 +248,32 @@ def test_subscriptions(server: Server, proxy: Proxy, protocol: int) -> None:
                     assert await publisher.publish("pattern", "2") == 1
                     assert (await next_message(pubsub, "message"))["data"] == "1"
                     assert (await next_message(pubsub, "pmessage"))["data"] == "2"
+        await publisher.aclose()
+
+    asyncio.run(subscribe_while_busy())
+    assert_data(server, {})
+
+
+def test_sharded_subscriptions(server: Server, proxy: Proxy, protocol: int) -> None:
+    if not server.has_functions:
+        pytest.skip("sharded channels came with Redis 7.0")
+
+    async def subscribe_while_busy() -> None:
+        publisher = client_of(proxy.port, protocol=protocol)
+        async with client_of(proxy.port, protocol=protocol).pubsub() as pubsub:
+            async with busy(server) as script:
+                with script.holds():
+                    await pubsub.ssubscribe("shard")
+                    assert (await next_message(pubsub, "ssubscribe"))["channel"] == "shard"
+            async with busy(server) as script:
+                with script.holds():
+                    assert await publisher.spublish("shard", "x") == 1
+                    assert (await next_message(pubsub, "smessage"))["data"] == "x"
+            async with busy(server) as script:
+                with script.holds():
+                    await pubsub.sunsubscribe("shard")
+                    assert (await next_message(pubsub, "sunsubscribe"))["channel"] == "shard"
+            assert await publisher.spublish("shard", "y") == 0
         await publisher.aclose()
 
     asyncio.run(subscribe_while_busy())
@@ -262,3 +301,28 @@ def test_a_shared_pool(server: Server, proxy: Proxy) -> None:
     expected = {(0, f"list:{n}"): [str(i) for i in range(each)] for n in range(tasks)}
     expected |= {(0, "counter"): str(tasks * each), (0, "pipelined"): str(tasks * each)}
     assert_data(server, expected)
+
+
+def test_a_very_big_value(server: Server, proxy: Proxy) -> None:
+    value = very_big_value()
+
+    async def there_and_back() -> None:
+        first = client_of(proxy.port, socket_timeout=PATIENCE)
+        second = client_of(proxy.port, socket_timeout=PATIENCE, decode_responses=False)
+        assert await first.ping() and await second.ping()
+        async with busy(server, UNTIL_KILLED) as script:
+            held = [asyncio.create_task(first.incr("n"))]
+            await asyncio.to_thread(proxy.wait_log, "commands are held")
+            held.append(asyncio.create_task(second.set("big", value)))
+            await asyncio.to_thread(wait_until, "the proxy has it", lambda: proxy.memory() > len(value))
+            assert not any(answer.done() for answer in held), "answered while the script ran"
+            await asyncio.to_thread(script.kill)
+            assert await asyncio.gather(*held) == [1, True]
+        async with busy(server) as script:
+            with script.holds():
+                assert await second.get("big") == value
+        await first.aclose()
+        await second.aclose()
+
+    asyncio.run(there_and_back())
+    assert_data(server, {(0, "big"): value.decode("latin-1"), (0, "n"): "1"})

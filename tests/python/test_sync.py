@@ -375,7 +375,7 @@ def test_a_very_big_value(server: Server, proxy: Proxy) -> None:
 def test_a_very_big_value_behind_a_held_command(server: Server, proxy: Proxy) -> None:
     """The proxy knows that the server is busy, and keeps the value until it is not."""
     value = very_big_value()
-    first, second = proxy.client(), proxy.client(socket_timeout=PATIENCE)
+    first, second = proxy.client(socket_timeout=PATIENCE), proxy.client(socket_timeout=PATIENCE)
     assert first.ping() and second.ping()
     with BusyScript(server, UNTIL_KILLED) as script, ThreadPoolExecutor() as pool:
         held = [pool.submit(first.incr, "n")]
