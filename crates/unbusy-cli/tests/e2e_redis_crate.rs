@@ -3,7 +3,7 @@
 mod e2e_support;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     pin::Pin,
     sync::mpsc,
@@ -19,7 +19,7 @@ use redis::{
     aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection},
     streams::{StreamReadOptions, StreamReadReply},
 };
-use testkit::{BusyScript, Flavor, Proxy, Server};
+use testkit::{BusyScript, Client as Direct, Flavor, Proxy, Reply, Server};
 
 const SCRIPT: Duration = Duration::from_millis(800);
 const PIPELINE: usize = 100;
@@ -44,13 +44,17 @@ const SCENARIOS: &[Scenario] = &[
 #[test]
 fn blocking_connections() {
     on_every_server(|server, proxy| {
-        prepare(server);
+        let expected = data_of_one_run(server, || {
+            for (name, scenario) in SCENARIOS {
+                assert_eq!(scenario(&mut connect(&server.url())), Ok(()), "{name}");
+            }
+        });
         let connections: Vec<_> = SCENARIOS.iter().map(|_| connect(&proxy.url())).collect();
         while_busy(server, || {
             let all = SCENARIOS.iter().zip(connections);
             at_once(all.map(|((name, scenario), mut c)| (*name, move || scenario(&mut c))));
         });
-        assert_data(server);
+        assert_data(server, &expected);
     });
 }
 
@@ -71,12 +75,13 @@ fn commands_that_block() {
             let mut direct = server.client();
             wait_until("both wait", || direct.cmd(&["INFO", "clients"]).text().contains("blocked_clients:2"));
             assert_eq!(direct.cmd(&["RPUSH", "list", "x"]).integer(), 1);
-            assert_eq!(direct.cmd(&["XADD", "stream", "*", "f", "v"]).error(), None);
+            assert_eq!(direct.cmd(&["XADD", "stream", "1-1", "f", "v"]).text(), "1-1");
             let element = waiting.0.join().expect("BLPOP");
             assert_eq!(element, Ok(("list".into(), "x".into())));
             let entries = waiting.1.join().expect("XREAD").expect("an entry");
             assert_eq!(entries.keys[0].ids.len(), 1);
-            assert_eq!(direct.cmd(&["LLEN", "list"]).integer(), 0);
+            let entry = Reply::Array(vec![text("1-1"), Reply::Array(vec![text("f"), text("v")])]);
+            assert_data(server, &[((0, "stream".into()), Reply::Array(vec![entry]))].into());
         });
     });
 }
@@ -94,6 +99,7 @@ fn functions() {
             |c: &mut Connection| redis::cmd("FCALL").arg("add").arg(1).arg("n").arg(3).query::<usize>(c);
         while_busy(&server, || assert_eq!(call(&mut connection), Ok(3)));
         assert_eq!(call(&mut connection), Ok(6));
+        assert_data(&server, &numbers([(0, "n", 6)]));
     }
 }
 
@@ -119,6 +125,7 @@ fn a_lost_race_for_a_watched_key() {
         assert_eq!(now, 11);
         assert!((2..=3).contains(&tries), "{tries} tries");
         script.expect("the script").join();
+        assert_data(server, &numbers([(0, "k", 11)]));
     });
 }
 
@@ -140,11 +147,7 @@ fn new_connections_with_a_database_a_login_and_a_protocol() {
                 urls.iter().map(|url| (url, move || connect(url).incr::<_, _, usize>("k", 1).map(|_| ()))),
             );
         });
-        for db in 1..=8 {
-            let count = connect(&format!("{}/{db}", server.url())).get::<_, usize>("k");
-            assert_eq!(count, Ok(2), "{}: db {db}", server.flavor());
-        }
-        assert_eq!(connect(&server.url()).exists("k"), Ok(false), "a write went to the wrong database");
+        assert_data(server, &numbers((1..=8).map(|db| (db, "k", 2))));
     });
 }
 
@@ -164,6 +167,7 @@ fn subscriptions() {
             assert_eq!(message.get_payload::<String>().as_deref(), Ok("hello"));
         }
         assert_eq!(publisher, [1, 1]);
+        assert_data(server, &Data::new());
     });
 }
 
@@ -181,6 +185,7 @@ fn subscriptions_in_resp3() {
         assert_eq!(connection.incr("n", 1), Ok(2));
         let kinds: Vec<PushKind> = pushes.try_iter().map(|push: PushInfo| push.kind).collect();
         assert_eq!(kinds, [PushKind::Subscribe, PushKind::Message]);
+        assert_data(server, &numbers([(0, "n", 2)]));
     });
 }
 
@@ -291,25 +296,65 @@ fn prepare(server: &Server) {
     }
 }
 
-fn assert_data(server: &Server) {
-    let mut connection = connect(&server.url());
-    let values: HashMap<&str, String> =
-        ["single", "single:n", "pipeline", "transaction", "watched", "script"]
-            .into_iter()
-            .map(|key| (key, connection.get(key).expect("a value")))
-            .collect();
-    let expected = [
-        ("single", "value"),
-        ("single:n", "1"),
-        ("pipeline", "100"),
-        ("transaction", "100"),
-        ("watched", "6"),
-        ("script", "5"),
-    ];
-    assert_eq!(values, expected.into_iter().map(|(k, v)| (k, v.to_owned())).collect());
-    let list: RedisResult<Vec<String>> = connection.lrange("single:list", 0, -1);
-    assert_eq!(list, Ok(["c", "b", "a"].map(Into::into).to_vec()));
-    assert_eq!(connection.strlen::<_, usize>("big"), Ok(BIG));
+/// All keys of all databases, and their values.
+type Data = BTreeMap<(usize, String), Reply>;
+
+/// The server has these data and no others.
+fn assert_data(server: &Server, expected: &Data) {
+    let found = data(server);
+    let keys: BTreeSet<_> = found.keys().chain(expected.keys()).collect();
+    let wrong = keys.into_iter().filter(|key| found.get(key) != expected.get(key));
+    let wrong: Vec<_> = wrong.map(|key| (key, shown(found.get(key)), shown(expected.get(key)))).collect();
+    assert!(wrong.is_empty(), "{}: keys, found and expected values: {wrong:?}", server.flavor());
+}
+
+/// Values can be too big to be printed.
+fn shown(value: Option<&Reply>) -> String {
+    format!("{value:?}").chars().take(80).collect()
+}
+
+/// What the scenarios leave behind, one after the other, on a server that has time for them. Afterwards it is as it was
+/// before them.
+fn data_of_one_run(server: &Server, run: impl FnOnce()) -> Data {
+    prepare(server);
+    run();
+    let data = data(server);
+    let mut direct = server.client();
+    assert!(direct.cmd(&["FLUSHALL"]).is_ok());
+    assert!(direct.cmd(&["SCRIPT", "FLUSH"]).is_ok());
+    prepare(server);
+    data
+}
+
+fn data(server: &Server) -> Data {
+    let mut direct = server.client();
+    let mut data = Data::new();
+    for db in 0..16 {
+        assert!(direct.cmd(&["SELECT", &db.to_string()]).is_ok());
+        for key in direct.cmd(&["KEYS", "*"]).items() {
+            let value = value(&mut direct, &key.text());
+            data.insert((db, key.text()), value);
+        }
+    }
+    data
+}
+
+fn value(direct: &mut Direct, key: &str) -> Reply {
+    match &*direct.cmd(&["TYPE", key]).text() {
+        "string" => direct.cmd(&["GET", key]),
+        "list" => direct.cmd(&["LRANGE", key, "0", "-1"]),
+        "stream" => direct.cmd(&["XRANGE", key, "-", "+"]),
+        other => panic!("{key} is a {other}"),
+    }
+}
+
+/// Numbers in these databases, under these keys.
+fn numbers(values: impl IntoIterator<Item = (usize, &'static str, usize)>) -> Data {
+    values.into_iter().map(|(db, key, value)| ((db, key.into()), text(&value.to_string()))).collect()
+}
+
+fn text(text: &str) -> Reply {
+    Reply::Bulk(text.into())
 }
 
 /// Does the work from the moment that the server is busy, and makes sure that some of it was rejected.
@@ -348,7 +393,14 @@ const ASYNC_SCENARIOS: &[AsyncScenario] = &[
 #[test]
 fn tokio_connections() {
     on_every_server(|server, proxy| {
-        prepare(server);
+        let expected = data_of_one_run(server, || {
+            on_tokio(async {
+                for (name, scenario) in ASYNC_SCENARIOS {
+                    let connection = async_connect(&server.url()).await;
+                    assert_eq!(scenario(connection).await, Ok(()), "{name}");
+                }
+            });
+        });
         on_tokio(async {
             let mut connections = Vec::new();
             for _ in ASYNC_SCENARIOS {
@@ -362,8 +414,7 @@ fn tokio_connections() {
                 assert_eq!(task.await.expect("no panic"), Ok(()), "{}: {name}", server.flavor());
             }
         });
-        assert_data(server);
-        assert_eq!(connect(&server.url()).get("tasks"), Ok(PIPELINE));
+        assert_data(server, &expected);
     });
 }
 
@@ -446,10 +497,7 @@ fn new_tokio_connections() {
                 assert_eq!(task.await.expect("no panic"), Ok(1));
             }
         });
-        for db in 1..=8 {
-            assert_eq!(connect(&format!("{}/{db}", server.url())).get("k"), Ok(1));
-        }
-        assert_eq!(connect(&server.url()).exists("k"), Ok(false), "a write went to the wrong database");
+        assert_data(server, &numbers((1..=8).map(|db| (db, "k", 1))));
     });
 }
 
@@ -476,7 +524,7 @@ fn connection_manager() {
                 assert_eq!(task.await.expect("no panic"), Ok(()));
             }
         });
-        assert_eq!(connect(&format!("{}/1", server.url())).get("k"), Ok(PIPELINE));
+        assert_data(server, &numbers([(1, "k", PIPELINE)]));
     });
 }
 
@@ -503,6 +551,7 @@ fn tokio_subscriptions() {
             assert_eq!(message.get_channel_name(), "pattern");
             assert_eq!(message.get_payload::<String>().as_deref(), Ok("hello"));
         });
+        assert_data(server, &Data::new());
     });
 }
 
