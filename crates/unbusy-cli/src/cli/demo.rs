@@ -19,7 +19,8 @@ for some seconds, so that it answers BUSY:
   home remedy  connected to the server; after a BUSY they sleep 2 s and try again, up to 60 times
   unbusy       connected through unbusy; a command that the server rejects is held
 Then the lists tell what was lost, executed twice or out of order. Added wait is the time from the script's end to the \
-reply, of each command that waited for that end.
+reply, of each command that waited for that end. Probes are the commands that the server rejected with BUSY: what the \
+waiting costs it.
 
 The server is one of its own, on a free port of this machine, with nothing saved, and stopped at the end. It is one \
 of your own with --upstream: it is blocked for its BUSY threshold (read with CONFIG GET, else 5s) and some seconds \

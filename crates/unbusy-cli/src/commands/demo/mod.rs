@@ -83,7 +83,7 @@ async fn demo(settings: DemoSettings, agreed: bool, plain: bool) -> anyhow::Resu
         },
         Outcome::Played(Ok(results)) => {
             cleared?;
-            let (text, all_true) = report::report(&results, stage.has_own_server());
+            let (text, all_true) = report::report(&results);
             say(&format!("\n{text}"));
             Ok(if all_true { ExitCode::SUCCESS } else { ExitCode::from(CLAIM_FAILED) })
         }

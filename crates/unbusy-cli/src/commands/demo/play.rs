@@ -35,10 +35,29 @@ pub(super) struct GroupResult {
     pub(super) count: Count,
     pub(super) audit: Audit,
     pub(super) waits: Waits,
-    /// Commands that the server rejected with BUSY, tries included, if that is known.
-    pub(super) rejected: Option<u64>,
+    pub(super) probes: Probes,
     /// The first error that was not BUSY.
     pub(super) strange: Option<String>,
+}
+
+/// The commands of a group that the server rejected with BUSY, tries included.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Probes {
+    Counted(u64),
+    /// Other clients' rejections may be among them.
+    AtMost(u64),
+    /// The server does not count rejections.
+    NotTold,
+}
+
+impl Probes {
+    const fn through_unbusy(rejected: Option<u64>, own_server: bool) -> Self {
+        match rejected {
+            None => Self::NotTold,
+            Some(count) if own_server => Self::Counted(count),
+            Some(count) => Self::AtMost(count),
+        }
+    }
 }
 
 pub(super) async fn play(stage: &Stage, board: &Arc<Board>) -> anyhow::Result<Results> {
@@ -116,10 +135,13 @@ async fn results(
             audit: found,
             strange: board.tally(group).strange(),
             waits: Waits::new(commands, blocks, stage.plan.threshold),
-            rejected: match group {
-                Group::Direct | Group::Remedy => Some(count.rejected),
+            probes: match group {
+                Group::Direct | Group::Remedy => Probes::Counted(count.rejected),
                 // What the server counted and no client saw was kept back by the proxy.
-                Group::Unbusy => rejected.map(|all| all.saturating_sub(seen) + count.rejected),
+                Group::Unbusy => {
+                    let rejected = rejected.map(|all| all.saturating_sub(seen) + count.rejected);
+                    Probes::through_unbusy(rejected, stage.has_own_server())
+                }
             },
         });
     }
