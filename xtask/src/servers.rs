@@ -40,39 +40,61 @@ pub(crate) fn ensure_present(flavor: Flavor) -> Result<PathBuf> {
     let given = env::var_os(flavor.variable()).filter(|path| !path.is_empty());
     if let Some(path) = given {
         let path = PathBuf::from(path);
-        let version = version(&path, flavor).with_context(|| format!("in {}", flavor.variable()))?;
+        let version = right_version(&path, flavor).with_context(|| format!("in {}", flavor.variable()))?;
         eprintln!("{flavor}: {version}, named by {}", flavor.variable());
         return Ok(path);
     }
     let path = flavor.cached_binary();
-    let version = version(&path, flavor).or_else(|_| fetch(flavor))?;
+    let version = right_version(&path, flavor).or_else(|_| fetch(flavor))?;
     eprintln!("{flavor}: {version} in {}", path.display());
     Ok(path)
 }
 
-/// Builds the server's folder beside its place and moves it there when it is known to work, so that a broken
-/// download is never taken for a server.
+/// Gets Debian's Redis, of whatever version, unless it is there; returns its binary.
+pub(crate) fn ensure_debian() -> Result<PathBuf> {
+    let place = testkit::cache_dir().join("servers").join("debian");
+    let path = place.join("redis-server");
+    let version = version(&path).or_else(|_| {
+        eprintln!("fetching Debian's redis-server");
+        build(&place, debian::fetch_redis, |folder| version(&folder.join("redis-server")))
+    })?;
+    eprintln!("Debian's redis-server: {version} in {}", path.display());
+    Ok(path)
+}
+
 fn fetch(flavor: Flavor) -> Result<String> {
     ensure!(
         shell::is_linux_x86_64(),
         "no ready-made {flavor} for this platform: set {} to the binary of one that you have",
         flavor.variable()
     );
-    let place = flavor.cache_folder();
+    let name = flavor.cached_binary();
+    let name = name.file_name().context("a binary has a name")?;
+    let fill = |folder: &Path| {
+        fill(flavor, folder).with_context(|| {
+            format!("cannot get {flavor}; set {} to the binary of one that you have", flavor.variable())
+        })
+    };
+    build(&flavor.cache_folder(), fill, |folder| right_version(&folder.join(name), flavor))
+}
+
+/// Builds a server's folder beside its place and moves it there when it is known to work, so that a broken download
+/// is never taken for a server.
+fn build(
+    place: &Path,
+    fill: impl Fn(&Path) -> Result<()>,
+    check: impl Fn(&Path) -> Result<String>,
+) -> Result<String> {
     let servers = place.parent().context("a cache folder has a parent")?;
     fs::create_dir_all(servers).with_context(|| format!("cannot create {}", servers.display()))?;
     let draft = tempfile::Builder::new().prefix(".draft-").tempdir_in(servers)?;
-    fill(flavor, draft.path()).with_context(|| {
-        format!("cannot get {flavor}; set {} to the binary of one that you have", flavor.variable())
-    })?;
-    let name = flavor.cached_binary();
-    let name = name.file_name().context("a binary has a name")?;
-    version(&draft.path().join(name), flavor)?;
+    fill(draft.path())?;
+    check(draft.path())?;
     if place.exists() {
-        fs::remove_dir_all(&place)?;
+        fs::remove_dir_all(place)?;
     }
-    fs::rename(draft.keep(), &place)?;
-    version(&place.join(name), flavor)
+    fs::rename(draft.keep(), place)?;
+    check(place)
 }
 
 fn fill(flavor: Flavor, folder: &Path) -> Result<()> {
@@ -88,7 +110,7 @@ fn fill(flavor: Flavor, folder: &Path) -> Result<()> {
 
 fn fill_with_redis_7_0(folder: &Path) -> Result<()> {
     let flavor = Flavor::Redis70;
-    let installed = shell::on_path("redis-server").filter(|path| version(path, flavor).is_ok());
+    let installed = shell::on_path("redis-server").filter(|path| right_version(path, flavor).is_ok());
     if let Some(path) = installed {
         eprintln!("{flavor}: using {}", path.display());
         return Ok(symlink(path, folder.join("redis-server"))?);
@@ -97,17 +119,23 @@ fn fill_with_redis_7_0(folder: &Path) -> Result<()> {
     debian::fetch_redis(folder)
 }
 
-/// What the binary says of itself; an error if it does not run or is another version.
-fn version(binary: &Path, flavor: Flavor) -> Result<String> {
+/// What the binary says of itself; an error if it does not run.
+fn version(binary: &Path) -> Result<String> {
     let text = shell::output(&mut shell::command(binary, &["--version"]))?;
     let Some(word) = text.split_whitespace().find(|word| word.starts_with("v=")) else {
         bail!("{} does not tell its version: {text}", binary.display());
     };
+    Ok(word.to_owned())
+}
+
+/// The same, but an error also if it is another version.
+fn right_version(binary: &Path, flavor: Flavor) -> Result<String> {
+    let word = version(binary)?;
     ensure!(
         word.starts_with(flavor.version_mark()),
         "{} is {word}, wanted {}*",
         binary.display(),
         flavor.version_mark()
     );
-    Ok(word.to_owned())
+    Ok(word)
 }
