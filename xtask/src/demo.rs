@@ -14,15 +14,24 @@ use crate::{debian, servers, shell};
 const PREFERENCE: [Flavor; 3] = [Flavor::Valkey91, Flavor::Redis70, Flavor::Redis62];
 
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
-    let server = server()?;
+    let server = needs_server(args).then(server).transpose()?;
     eprintln!("demo: building unbusy");
     shell::run(&mut shell::cargo(&["build", "--quiet", "--release", "--package", "unbusy-cli"]))?;
-    let mut demo = shell::command(shell::built("release", "unbusy")?, &["demo", "--server"]);
-    demo.arg(server).args(args).stdin(Stdio::inherit());
+    let mut demo = shell::command(shell::built("release", "unbusy")?, &["demo"]);
+    if let Some(server) = server {
+        demo.arg("--server").arg(server);
+    }
+    demo.args(args).stdin(Stdio::inherit());
     let status = demo.status().with_context(|| format!("cannot run `{}`", shell::line(&demo)))?;
     // A death by signal has no code.
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// Whether a server is to be started that the arguments do not name.
+fn needs_server(args: &[String]) -> bool {
+    let name = |arg: &String| arg.split('=').next().unwrap_or_default().to_owned();
+    !args.iter().map(name).any(|name| ["--server", "--upstream", "--help", "-h"].contains(&name.as_str()))
 }
 
 /// The server on PATH, else a cached one, else Debian's, else the pinned wheel's.
@@ -65,6 +74,14 @@ mod tests {
     use anyhow::bail;
 
     use super::*;
+
+    #[test]
+    fn a_server_that_is_named_is_not_sought() {
+        let needs = |args: &[&str]| needs_server(&args.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert!(needs(&[]) && needs(&["--plain", "--upstream-ca", "ca.pem"]));
+        assert!(!needs(&["--yes", "--upstream", "redis://h"]) && !needs(&["--upstream=redis://h"]));
+        assert!(!needs(&["--server", "redis-server"]) && !needs(&["--help"]));
+    }
 
     #[test]
     fn a_way_that_fails_leaves_the_next() {

