@@ -18,8 +18,8 @@ const SCRIPT: Duration = Duration::from_secs(1);
 /// Far below any drain or budget, far above what ending takes.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
-/// Later than an echo of the first signal, which some programs send.
-const NO_ECHO: Duration = Duration::from_millis(200);
+/// Later than an echo of the first signal, which leaders of a process group send, as this test may be one.
+const NO_ECHO: Duration = Duration::from_millis(50);
 
 // === The server is not there
 

@@ -18,7 +18,7 @@ the same name (max-wait = \"30s\"; lists as [\"…\", \"…\"]). An option count
 than the file. A variable set to nothing counts as not set.
 
 SIGTERM or SIGINT stops it: it accepts nobody any more, lets what is in flight or held finish within --drain, and \
-closes. A second one ends it at once.
+closes. A second one ends it at once, except the one that `timeout` sends to its group within 20 ms of the first.
 
 Exit codes: 0 after a stop, 1 when it cannot listen or run, 2 for a mistake in the options, variables or file.
 

@@ -2,8 +2,11 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use rustix::process::getpgrp;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::WithOrigin;
+use signal_hook::iterator::exfiltrator::origin::Origin;
 use signal_hook::low_level::signal_name;
 use tracing::{info, warn};
 use unbusy_proxy::{Address, Proxy, Stopper};
@@ -12,14 +15,15 @@ use super::open_files;
 use crate::cli::{ProxyArgs, ProxySettings};
 use crate::logging::{self, Format};
 
-/// A second signal so soon is the first one again: `timeout` and others signal both a process and its group.
-const ECHO: Duration = Duration::from_millis(100);
+/// `timeout` and its like signal the process that they started, and right after that the whole group, which they lead:
+/// so soon, and from there, the second signal is the first one again.
+const ECHO: Duration = Duration::from_millis(20);
 
 pub(crate) fn run(args: &ProxyArgs) -> anyhow::Result<ExitCode> {
     let ProxySettings { config, server, log } = args.settings()?;
     logging::start(log)?;
     // Before the start, so that a signal during it is not lost and leaves no socket behind.
-    let signals = Signals::new([SIGTERM, SIGINT])?;
+    let signals = SignalsInfo::<WithOrigin>::new([SIGTERM, SIGINT])?;
     let (drain, clients) = (config.drain, config.max_connections);
     let room = open_files::make_room(clients);
     let proxy = Proxy::start(config)?;
@@ -46,10 +50,10 @@ fn announce(address: &Address, upstream: &str, format: Format) {
     }
 }
 
-fn stop_when_told(mut signals: Signals, stopper: &Stopper, drain: Duration) {
+fn stop_when_told(mut signals: SignalsInfo<WithOrigin>, stopper: &Stopper, drain: Duration) {
     let mut draining_since: Option<Instant> = None;
-    for signal in signals.forever() {
-        let signal = signal_name(signal).unwrap_or("signal");
+    for origin in signals.forever() {
+        let signal = signal_name(origin.signal).unwrap_or("signal");
         match draining_since {
             None => {
                 let limit = humantime::format_duration(drain);
@@ -59,11 +63,16 @@ fn stop_when_told(mut signals: Signals, stopper: &Stopper, drain: Duration) {
                 stopper.drain(drain);
                 draining_since = Some(Instant::now());
             }
-            Some(since) if since.elapsed() < ECHO => {}
+            Some(since) if since.elapsed() < ECHO && from_group_leader(&origin) => {}
             Some(_) => {
                 warn!("{signal} again: closing everything now");
                 stopper.stop_now();
             }
         }
     }
+}
+
+fn from_group_leader(origin: &Origin) -> bool {
+    let leader = getpgrp().as_raw_nonzero().get();
+    origin.process.is_some_and(|sender| sender.pid == leader)
 }
