@@ -108,9 +108,13 @@ fn the_server_can_ask_for_a_certificate() {
     let proxy = proxy_to(&server.url(), &with);
     assert_works(&server.server, &mut connect(&proxy.url()).expect("a connection"));
     let without = proxy_to(&server.url(), &["--upstream-ca", pki.ca()]);
-    // With TLS 1.3 the proxy, as a client, hears of it after the handshake: then there is an end without words.
+    // With TLS 1.3 the proxy, as a client, hears of it only after the handshake.
+    let expected = format!("cannot reach {}: ", server.address);
     let answer = raw_answer(&without);
-    assert!(answer.is_empty() || answer.starts_with("-ERR unbusy: cannot reach "), "{answer}");
+    assert!(answer.starts_with(&format!("-ERR unbusy: {expected}")), "{answer}");
+    assert!(answer.to_lowercase().contains("certificate"), "no reason in {answer}");
+    let warning = without.wait_log(&expected, PATIENCE);
+    assert!(warning.contains("WARN"), "{warning}");
 }
 
 #[test]

@@ -54,6 +54,9 @@ pub(crate) enum End {
     Closed,
     /// A socket failed.
     Io(io::Error),
+    /// The server's TLS refused us as soon as it knew who we are, before any reply. The client is told, since nothing
+    /// else tells it of a certificate that is missing.
+    Refused(io::Error),
     /// The session cannot go on; the client is told.
     Session(SessionError),
 }
@@ -82,6 +85,8 @@ pub(crate) struct Pair<'a> {
     /// Since when it waits at the gate.
     waiting_since: Option<Time>,
     server_told: bool,
+    /// The server has replied to something.
+    server_spoke: bool,
     /// The server cannot be written to any more; what it said before can still be read.
     server_deaf: bool,
     unflushed: bool,
@@ -139,6 +144,7 @@ impl<'a> Pair<'a> {
             client_closed: false,
             waiting_since: None,
             server_told: false,
+            server_spoke: false,
             server_deaf: false,
             unflushed: false,
         }
@@ -235,12 +241,16 @@ impl<'a> Pair<'a> {
         let mut buffer = ReadBuf::new(&mut scratch.buffer);
         match self.server.poll_read(cx, &mut buffer) {
             Poll::Pending => return Ok(false),
+            Poll::Ready(Err(error)) if !self.server_spoke && self.server.is_refusal(&error) => {
+                return Err(End::Refused(error));
+            }
             Poll::Ready(result) => result?,
         }
         let bytes = buffer.filled();
         if bytes.is_empty() {
             return Err(End::Closed);
         }
+        self.server_spoke = true;
         scratch.out.clear();
         let read = self.session.server_bytes(bytes, now, &mut scratch.out);
         self.deliver(cx, bytes, &scratch.out);
@@ -572,8 +582,10 @@ impl<'a> Pair<'a> {
             return Ok(());
         }
         let client = self.client_lost || self.client.poll_flush(cx)?.is_ready();
-        let server = self.server.poll_flush(cx)?.is_ready();
-        self.unflushed = !(client && server);
+        let server = self.server.poll_flush(cx);
+        // As when it is written to: it may have said why.
+        self.server_deaf |= matches!(server, Poll::Ready(Err(_)));
+        self.unflushed = !(client && server.is_ready());
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! The life of one client connection: from its acceptance to its last byte.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -38,11 +39,7 @@ pub(crate) async fn serve(mut client: Stream, shared: Arc<Shared>, worker: usize
     // Boxed, so that connecting leaves no mark on the size of every connection's task.
     let mut server = match Box::pin(connector.connect()).await {
         Ok(server) => server,
-        Err(reason) => {
-            let text = format!("cannot reach {}: {reason}", connector.address());
-            tracing::warn!("{text}");
-            return Box::pin(refuse(client, Vec::new(), &text)).await;
-        }
+        Err(reason) => return Box::pin(refuse_unreached(client, &connector, Vec::new(), &reason)).await,
     };
     let mut pair = Pair::new(shared, worker, &mut client, &mut server);
     let end = (&mut pair).await;
@@ -52,12 +49,19 @@ pub(crate) async fn serve(mut client: Stream, shared: Arc<Shared>, worker: usize
     match end {
         End::Closed if backlog.is_empty() => {}
         End::Closed => Box::pin(say(&mut client, backlog)).await,
+        End::Refused(reason) => Box::pin(refuse_unreached(client, &connector, backlog, &reason)).await,
         End::Io(error) => tracing::debug!(%error, "a connection failed"),
         End::Session(error) => {
             tracing::warn!(%error, "a connection cannot go on");
             Box::pin(refuse(client, backlog, &error.to_string())).await;
         }
     }
+}
+
+async fn refuse_unreached(client: Stream, connector: &Connector, before: Vec<u8>, reason: &io::Error) {
+    let text = format!("cannot reach {}: {reason}", connector.address());
+    tracing::warn!("{text}");
+    refuse(client, before, &text).await;
 }
 
 /// Tells a client why it is not served, and closes.
@@ -82,7 +86,7 @@ async fn say(client: &mut Stream, bytes: Vec<u8>) {
             let mut buffer = ReadBuf::new(&mut scratch);
             std::future::poll_fn(|cx| client.poll_read(cx, &mut buffer)).await?;
             if buffer.filled().is_empty() {
-                return std::io::Result::Ok(());
+                return io::Result::Ok(());
             }
         }
     };

@@ -60,6 +60,12 @@ impl Stream {
         each!(self, stream => Pin::new(stream).poll_shutdown(cx))
     }
 
+    /// Whether the peer's TLS does not want us, and the connection did not simply end. With TLS 1.3 that comes after
+    /// the handshake.
+    pub(crate) fn is_refusal(&self, error: &io::Error) -> bool {
+        matches!(self, Self::Tls(_)) && error.kind() != io::ErrorKind::UnexpectedEof
+    }
+
     /// Whether the peer has closed its side, even if bytes it sent before are still unread.
     pub(crate) fn peer_closed(&self, cx: &mut Context<'_>) -> bool {
         let ready = match self {
