@@ -225,3 +225,33 @@ fn listening_beyond_this_machine_must_be_allowed() {
     let remote = proxy(&server, &["--listen=0.0.0.0:0", "--allow-remote"]);
     remote.line_with("listening on 0.0.0.0:");
 }
+
+#[test]
+fn a_proxy_is_not_its_own_server() {
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+    let folder = tempfile::tempdir().expect("a directory");
+    let (socket, link) = (folder.path().join("unbusy.sock"), folder.path().join("link"));
+    std::os::unix::fs::symlink(&socket, &link).expect("a link");
+    let (local, everywhere) = (format!("127.0.0.1:{port}"), format!("0.0.0.0:{port}"));
+    let socket = format!("unix:{}", socket.display());
+    for (listen, upstream) in [
+        (&local, format!("redis://127.0.0.1:{port}")),
+        (&local, format!("redis://localhost:{port}")),
+        (&local, format!("rediss://[::ffff:127.0.0.1]:{port}")),
+        (&local, format!("redis://0.0.0.0:{port}")),
+        (&everywhere, format!("redis://127.0.0.1:{port}")),
+        (&socket, socket.clone()),
+        (&socket, format!("unix:{}", link.display())),
+    ] {
+        let args = ["proxy", "--allow-remote", "--listen", listen, "--upstream", &upstream];
+        let (code, _, message) = outcome(&mut unbusy(&args));
+        assert_eq!(code, Some(2), "{message}");
+        let place = upstream.split_once("//").map_or(upstream.as_str(), |(_, place)| place);
+        assert!(message.contains(place) && message.contains("this proxy itself"), "{message}");
+    }
+    assert_eq!(folder.path().read_dir().expect("a directory").count(), 1, "only the link is left");
+    let server = server();
+    let other = server.address().rsplit_once(':').expect("a port").1;
+    let proxy = proxy(&server, &["--allow-remote", &format!("--listen=127.0.0.2:{other}")]);
+    proxy.line_with("listening on 127.0.0.2");
+}

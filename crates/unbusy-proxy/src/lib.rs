@@ -53,6 +53,17 @@ pub enum StartError {
         /// The address as it was asked for.
         address: Address,
     },
+    /// The server is one of the proxy's own listeners: each connection would make another, without end.
+    #[error(
+        "the server {upstream} is this proxy itself, which listens on {listen}; name the server, like --upstream \
+         redis://127.0.0.1:6379, or listen elsewhere, like --listen 127.0.0.1:6380"
+    )]
+    Itself {
+        /// The server as it was named.
+        upstream: Address,
+        /// The listener that it is.
+        listen: Address,
+    },
     /// A certificate or key cannot be used.
     #[error("cannot use {}: {reason}", path.display())]
     TlsFile {
@@ -96,10 +107,11 @@ impl Proxy {
     /// Opens the listeners and begins to serve.
     ///
     /// # Errors
-    /// When a listener cannot be opened, TLS files cannot be used, or threads cannot be started.
+    /// When a listener cannot be opened or is the server itself, TLS files cannot be used, or threads cannot be started.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let opened = config.listen.iter().map(|address| listen::open(address, config.allow_remote));
-        let (listeners, addresses) = opened.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        let (listeners, addresses): (_, Vec<_>) = opened.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        refuse_itself(&config.upstream.address, &addresses)?;
         let context = worker::Context {
             shared: Arc::new(Shared::new(policy(&config), threshold(&config), config.threads.max(1))),
             connector: Arc::new(Connector::new(&config)?),
@@ -154,6 +166,13 @@ impl Stopper {
     /// Closes everything now. Returns at once.
     pub fn stop_now(&self) {
         let _ = self.orders.send(Stop::Now);
+    }
+}
+
+fn refuse_itself(upstream: &Address, listeners: &[Address]) -> Result<(), StartError> {
+    match listeners.iter().find(|listener| listen::is_reached_by(listener, upstream)) {
+        None => Ok(()),
+        Some(listen) => Err(StartError::Itself { upstream: upstream.clone(), listen: listen.clone() }),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Opening listeners and taking connections from them.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::os::unix::fs::FileTypeExt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -26,6 +26,20 @@ impl Drop for SocketFile {
     fn drop(&mut self) {
         // It may have been removed by somebody else; then there is nothing left behind either.
         let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Which file it is, whatever its name.
+#[derive(Debug, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    fn of(path: &Path) -> io::Result<Self> {
+        let found = std::fs::metadata(path)?;
+        Ok(Self { device: found.dev(), inode: found.ino() })
     }
 }
 
@@ -55,6 +69,42 @@ fn is_loopback(ip: IpAddr) -> bool {
         IpAddr::V4(ip) => ip.is_loopback(),
         IpAddr::V6(ip) => ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback()),
     }
+}
+
+/// Whether who connects to `target` arrives at this open listener.
+pub(crate) fn is_reached_by(listener: &Address, target: &Address) -> bool {
+    match (listener, target) {
+        (Address::Unix(listener), Address::Unix(target)) => {
+            FileId::of(listener).is_ok_and(|own| FileId::of(target).is_ok_and(|other| own == other))
+        }
+        // A name is looked up only if the ports are the same, so that a start seldom waits for that.
+        (Address::Tcp { host, port }, Address::Tcp { host: target, port: other }) if port == other => {
+            let Ok(listening) = host.parse() else { return false };
+            let found = (target.as_str(), *port).to_socket_addrs();
+            found.is_ok_and(|mut found| found.any(|address| arrives_at(listening, address.ip())))
+        }
+        _ => false,
+    }
+}
+
+fn arrives_at(listening: IpAddr, target: IpAddr) -> bool {
+    // Systems take the address that is none for this machine.
+    let target = match target.to_canonical() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    match listening.to_canonical() {
+        // Most systems let it take IPv4, too.
+        IpAddr::V6(ip) if ip.is_unspecified() => is_of_this_machine(target),
+        IpAddr::V4(ip) if ip.is_unspecified() => target.is_ipv4() && is_of_this_machine(target),
+        ip => ip == target,
+    }
+}
+
+fn is_of_this_machine(ip: IpAddr) -> bool {
+    // Nothing is sent: whether it can be bound tells whether it is one of ours.
+    UdpSocket::bind((ip, 0)).is_ok()
 }
 
 fn open_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
