@@ -3,7 +3,7 @@ mod common;
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -214,6 +214,20 @@ fn an_address_in_use_is_a_failure() {
     assert_eq!(code, Some(1), "{message}");
     assert!(message.starts_with(&format!("error: cannot listen on {taken}: ")), "{message}");
     assert_eq!(message.matches("in use").count(), 1, "{message}");
+}
+
+/// It is no listener, so it takes no connections; but it is somebody's.
+#[test]
+fn a_socket_of_another_kind_is_not_replaced() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let path = folder.path().join("log.sock");
+    let theirs = UnixDatagram::bind(&path).expect("a socket");
+    let (code, _, message) = outcome(unbusy(&["proxy"]).arg(format!("--listen=unix:{}", path.display())));
+    assert_eq!(code, Some(1), "{message}");
+    assert!(message.contains(&path.display().to_string()) && message.contains("in use"), "{message}");
+    let sent = UnixDatagram::unbound().and_then(|sender| sender.send_to(b"still there", &path));
+    assert_eq!(sent.ok(), Some(11));
+    drop(theirs);
 }
 
 #[test]
