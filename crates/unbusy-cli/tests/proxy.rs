@@ -112,6 +112,28 @@ fn waiting_client(proxy: &Running, server: &ScriptedServer) -> Client {
 }
 
 #[test]
+fn the_socket_of_a_successor_is_left_to_it() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let socket = folder.path().join("unbusy.sock");
+    let listen = format!("--listen=unix:{}", socket.display());
+    let server = server();
+    let start = || {
+        let started = proxy(&server, &[&listen]);
+        started.line_with("listening on unix:");
+        started
+    };
+    let mut first = start();
+    std::fs::remove_file(&socket).expect("its file");
+    let mut second = start();
+    first.signal(Signal::TERM);
+    assert_eq!(first.exit().code(), Some(0));
+    assert_eq!(Client::connect_unix(&socket).cmd(&["PING"]).text(), "PONG");
+    second.signal(Signal::TERM);
+    assert_eq!(second.exit().code(), Some(0));
+    assert!(!socket.exists());
+}
+
+#[test]
 fn waits_for_what_is_in_flight_until_a_second_signal() {
     let server = silent_server();
     for signal in [Signal::TERM, Signal::INT] {

@@ -295,9 +295,10 @@ fn turn_away(accepted: Accepted, seats: usize, tls: bool) {
 /// A listener in the runtime.
 enum Open {
     Tcp(tokio::net::TcpListener),
+    // The file goes first.
     Unix(
-        tokio::net::UnixListener,
         #[expect(dead_code, reason = "removes the socket's file")] listen::SocketFile,
+        tokio::net::UnixListener,
     ),
 }
 
@@ -305,14 +306,14 @@ impl Open {
     fn new(listener: Listener) -> io::Result<Self> {
         Ok(match listener {
             Listener::Tcp(listener) => Self::Tcp(tokio::net::TcpListener::from_std(listener)?),
-            Listener::Unix(listener, file) => Self::Unix(tokio::net::UnixListener::from_std(listener)?, file),
+            Listener::Unix(file, listener) => Self::Unix(file, tokio::net::UnixListener::from_std(listener)?),
         })
     }
 
     async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener) => listener.accept().await?.0.into_std().map(Accepted::Tcp),
-            Self::Unix(listener, _) => listener.accept().await?.0.into_std().map(Accepted::Unix),
+            Self::Unix(_, listener) => listener.accept().await?.0.into_std().map(Accepted::Unix),
         }
     }
 }

@@ -16,16 +16,29 @@ const BACKLOG: i32 = 4096;
 /// An open listener, not yet served.
 pub(crate) enum Listener {
     Tcp(std::net::TcpListener),
-    Unix(std::os::unix::net::UnixListener, SocketFile),
+    Unix(SocketFile, std::os::unix::net::UnixListener),
 }
 
-/// The file of a unix socket, removed with its listener.
-pub(crate) struct SocketFile(PathBuf);
+/// The file of a unix socket, removed when this goes, unless another process has put its own there.
+///
+/// It must go before its listener: as long as that is open, no other file can have the same number.
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    id: FileId,
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), id: FileId::of(path)? })
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // It may have been removed by somebody else; then there is nothing left behind either.
-        let _ = std::fs::remove_file(&self.0);
+        if FileId::of(&self.path).is_ok_and(|found| found == self.id) {
+            // It may have been removed by somebody else; then there is nothing left behind either.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -49,7 +62,8 @@ pub(crate) fn open(address: &Address, allow_remote: bool) -> Result<(Listener, A
     match address {
         Address::Unix(path) => {
             let listener = open_unix(path).map_err(failed)?;
-            Ok((Listener::Unix(listener, SocketFile(path.clone())), address.clone()))
+            let file = SocketFile::new(path).map_err(failed)?;
+            Ok((Listener::Unix(file, listener), address.clone()))
         }
         Address::Tcp { host, port } => {
             let resolved = (host.as_str(), *port).to_socket_addrs().map_err(failed)?.next();
