@@ -190,6 +190,8 @@ fn a_drain_has_a_limit() {
         let took = start.elapsed();
         assert!(took >= Duration::from_millis(250), "gave up after {took:?}");
         assert!(took < Duration::from_millis(300) + AT_ONCE, "ended only after {took:?}");
+        let warning = proxy.wait_log("were cut off", PATIENCE);
+        assert!(warning.contains("WARN") && warning.ends_with("connections=1"), "{warning}");
         let _ = held.read_to_end(AT_ONCE);
         assert!(server.client().cmd(&["SCRIPT", "KILL"]).is_ok());
         script.join();

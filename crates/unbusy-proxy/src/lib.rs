@@ -18,6 +18,7 @@ mod worker;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -100,7 +101,7 @@ pub enum StartError {
 pub struct Proxy {
     addresses: Vec<Address>,
     stopper: Stopper,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<usize>,
 }
 
 impl Proxy {
@@ -137,10 +138,11 @@ impl Proxy {
         self.stopper.clone()
     }
 
-    /// Waits until the proxy has ended, which a [`Stopper`] brings about.
-    pub fn join(self) {
+    /// Waits until the proxy has ended, which a [`Stopper`] brings about. Tells how many connections had to be closed
+    /// with commands in flight or held.
+    pub fn join(self) -> usize {
         // A panic in there was reported on stderr when it happened.
-        let _ = self.thread.join();
+        self.thread.join().unwrap_or_default()
     }
 }
 
@@ -193,14 +195,15 @@ fn threshold(config: &Config) -> Option<Duration> {
     }
 }
 
-/// The main thread's work: accepting, the gate's deadlines, the threshold, and the end.
+/// The main thread's work: accepting, the gate's deadlines, the threshold, and the end. Gives the number of connections
+/// that were cut off.
 async fn lead(
     config: Config,
     listeners: Vec<Listener>,
     context: worker::Context,
     workers: Vec<Worker>,
     mut stops: mpsc::UnboundedReceiver<Stop>,
-) {
+) -> usize {
     let shared = Arc::clone(&context.shared);
     let mut accepting = tokio::task::JoinSet::new();
     let orders: Vec<_> = workers.iter().map(|worker| worker.orders.clone()).collect();
@@ -212,7 +215,7 @@ async fn lead(
     if config.busy_threshold == BusyThreshold::Auto {
         tokio::spawn(threshold::follow(Arc::clone(&shared), Arc::clone(&context.connector), config.upstream));
     }
-    let mut grace = None;
+    let (mut grace, mut cut_off) = (None, 0);
     loop {
         let stop = tokio::select! {
             stop = stops.recv() => stop.unwrap_or(Stop::Now),
@@ -225,7 +228,11 @@ async fn lead(
                 grace.get_or_insert_with(|| tokio::time::Instant::now() + time);
                 shared.set_stage(Stage::Draining);
             }
-            Stop::Now => shared.set_stage(Stage::Stopped),
+            Stop::Now => {
+                // After a drain, those without commands have been closed.
+                cut_off = cut_off.max(shared.connections.load(Relaxed) as usize);
+                shared.set_stage(Stage::Stopped);
+            }
         }
         for worker in &orders {
             // One that has ended has no connections to look after.
@@ -236,6 +243,7 @@ async fn lead(
         let _ = worker.thread.join();
     }
     shared.close();
+    cut_off
 }
 
 async fn expired(at: Option<tokio::time::Instant>) {

@@ -37,7 +37,10 @@ pub(crate) fn run(args: &ProxyArgs) -> anyhow::Result<ExitCode> {
     }
     let stopper = proxy.stopper();
     std::thread::spawn(move || stop_when_told(signals, &stopper, drain));
-    proxy.join();
+    let connections = proxy.join();
+    if connections > 0 {
+        warn!(connections, "connections were cut off while commands were in flight or held");
+    }
     info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
@@ -65,7 +68,7 @@ fn stop_when_told(mut signals: SignalsInfo<WithOrigin>, stopper: &Stopper, drain
             }
             Some(since) if since.elapsed() < ECHO && from_group_leader(&origin) => {}
             Some(_) => {
-                warn!("{signal} again: closing everything now");
+                warn!("{signal}, the second signal: closing everything now");
                 stopper.stop_now();
             }
         }
