@@ -52,14 +52,14 @@ fn filter(settings: LogSettings) -> Result<EnvFilter, UsageError> {
             ))
         });
     }
-    let level = match (settings.usual, settings.verbosity) {
-        (Usual::Warn, 0) => "warn",
-        (Usual::Info, 0) | (Usual::Warn, 1) => "info",
-        (Usual::Info, 1) | (Usual::Warn, 2) => "debug",
-        _ => "trace",
-    };
     // All our crates begin with this word; other libraries speak up only in need.
-    Ok(EnvFilter::new(format!("warn,unbusy={level}")))
+    Ok(EnvFilter::new(match (settings.usual, settings.verbosity) {
+        // Who is warned that the server is busy also hears when that is over.
+        (Usual::Warn, 0) => "warn,unbusy_proxy::notices=info",
+        (Usual::Info, 0) | (Usual::Warn, 1) => "warn,unbusy=info",
+        (Usual::Info, 1) | (Usual::Warn, 2) => "warn,unbusy=debug",
+        _ => "warn,unbusy=trace",
+    }))
 }
 
 fn colours() -> bool {

@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use common::{Running, outcome, unbusy, with_own_environment};
 use rustix::process::Signal;
-use testkit::{Client, ScriptedServer, encode};
+use testkit::{BusyScript, Client, Flavor, ScriptedServer, Server, encode};
 
 const UNBUSY: &str = env!("CARGO_BIN_EXE_unbusy");
 
@@ -79,6 +80,24 @@ fn its_commands_reach_the_server() {
     assert_eq!(Client::connect(url.trim_start_matches("redis://")).cmd(&["PING"]).text(), "PONG");
     run.close_input();
     assert_eq!(run.exit().code(), Some(1));
+}
+
+#[test]
+fn an_episode_is_told_from_its_begin_to_its_end() {
+    let server = Server::start(Flavor::Redis70);
+    let script = "echo $REDIS_URL >&2; exec sleep 100";
+    let run = Running::with_log(&mut unbusy(&["run", "--upstream", &server.url(), "--", "sh", "-c", script]));
+    let url = run.line_with("redis://");
+    let mut client = Client::connect(url.trim_start_matches("redis://"));
+    assert_eq!(client.cmd(&["PING"]).text(), "PONG");
+    let script = BusyScript::start(server.address(), Duration::from_millis(600));
+    script.wait_until_busy(server.address());
+    assert_eq!(client.cmd(&["INCR", "k"]).integer(), 1);
+    script.join();
+    assert!(run.line_with("the server is busy").contains("WARN"));
+    assert!(run.line_with("the server accepts commands again").contains("INFO"));
+    run.signal(Signal::TERM);
+    assert_eq!(run.rest(), [""; 0], "nothing else is said");
 }
 
 #[test]
