@@ -180,3 +180,28 @@ fn what_does_not_count_is_not_read() {
     let message = mistake(with_file(folder.path(), text, &["--max-wait=1s", "--drain=wrong"], &mut command));
     assert!(message.starts_with("error: --drain"), "{message}");
 }
+
+/// They are those of a proxy that is started from the same environment.
+#[test]
+fn settings_for_tls_are_none_for_run_and_demo_with_a_plain_server_unless_they_are_options() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let file = folder.path().join("unbusy.toml");
+    std::fs::write(&file, "upstream-sni = 'redis.example.com'\n").expect("a file");
+    let with_settings = |args: &[&str]| {
+        let mut command = unbusy(args);
+        command.env("UNBUSY_UPSTREAM_CA", "/nonexistent.pem").env("UNBUSY_UPSTREAM_CERT", "a.pem");
+        command.env("UNBUSY_CONFIG", &file);
+        command
+    };
+    let (code, _, message) = outcome(&mut with_settings(&["run", "--", "true"]));
+    assert_eq!((code, message.as_str()), (Some(0), ""));
+    let (code, _, message) = outcome(&mut with_settings(&["demo", "--plain", "--server", "/bin/false"]));
+    assert_eq!(code, Some(1), "{message}");
+    assert!(message.contains("/bin/false does not start"), "{message}");
+    for command in [&["run", "--upstream-ca=ca.pem", "--", "true"][..], &["demo", "--upstream-ca=ca.pem"]] {
+        let message = mistake(&mut with_settings(command));
+        assert!(message.starts_with("error: --upstream-ca is for TLS"), "{message}");
+    }
+    let message = mistake(&mut with_settings(&["proxy"]));
+    assert!(message.starts_with("error: UNBUSY_UPSTREAM_CA is for TLS"), "{message}");
+}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use unbusy_proxy::Config;
 
-use super::engine::EngineArgs;
+use super::engine::{EngineArgs, StrayTls};
 use super::error::UsageError;
 use super::proxy::DEFAULT_UPSTREAM;
 use super::sources::Origin;
@@ -95,7 +95,7 @@ impl DemoArgs {
             None => ServerUrl::parse(DEFAULT_UPSTREAM).map_err(UsageError::new)?,
         };
         Ok(DemoSettings {
-            config: self.engine.config(&from, &server)?,
+            config: self.engine.config(&from, &server, StrayTls::Ignored)?,
             server: stated.map_or_else(|| DemoServer::Own(self.server.clone()), DemoServer::Users),
             log: self.engine.log(&from, Usual::Warn)?,
         })

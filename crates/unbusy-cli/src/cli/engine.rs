@@ -5,7 +5,7 @@ use unbusy_proxy::{Config, HoldKinds, UpstreamTls};
 
 use super::error::UsageError;
 use super::parse::{self, Hold};
-use super::sources::Sources;
+use super::sources::{Origin, Sources};
 use super::url::ServerUrl;
 use crate::logging::{LogSettings, Usual};
 
@@ -65,6 +65,14 @@ pub(crate) struct EngineArgs {
     config: Option<String>,
 }
 
+/// What TLS settings in the environment or the file are if the server has no TLS. An option is a mistake then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StrayTls {
+    Mistake,
+    /// They can be those of an `unbusy proxy` with the same environment and file.
+    Ignored,
+}
+
 impl EngineArgs {
     pub(crate) fn sources(&self) -> Result<Sources, UsageError> {
         Sources::open(self.config.as_ref())
@@ -80,13 +88,18 @@ impl EngineArgs {
     }
 
     /// The settings of a proxy for this server; where it listens is the command's business.
-    pub(crate) fn config(&self, from: &Sources, server: &ServerUrl) -> Result<Config, UsageError> {
+    pub(crate) fn config(
+        &self,
+        from: &Sources,
+        server: &ServerUrl,
+        stray: StrayTls,
+    ) -> Result<Config, UsageError> {
         let default = Config::default();
         let hold = from.many("hold", &self.hold, parse::hold)?;
         let threshold = from.one("busy-threshold", self.busy_threshold.as_ref(), parse::busy_threshold)?;
         let timeout = from.one("connect-timeout", self.connect_timeout.as_ref(), parse::positive_duration)?;
         Ok(Config {
-            upstream: server.upstream(self.upstream_tls(from, server)?),
+            upstream: server.upstream(self.upstream_tls(from, server, stray)?),
             max_wait: from
                 .one("max-wait", self.max_wait.as_ref(), parse::duration)?
                 .unwrap_or(default.max_wait),
@@ -101,19 +114,15 @@ impl EngineArgs {
         })
     }
 
-    fn upstream_tls(&self, from: &Sources, server: &ServerUrl) -> Result<UpstreamTls, UsageError> {
-        let options = [
-            ("upstream-ca", &self.upstream_ca),
-            ("upstream-sni", &self.upstream_sni),
-            ("upstream-cert", &self.upstream_cert),
-            ("upstream-key", &self.upstream_key),
-        ];
-        for (name, flag) in options {
-            if let (false, Some(origin)) = (server.tls, from.origin(name, flag.as_ref())?) {
-                return Err(UsageError::new(format!(
-                    "{origin} is for TLS, but the server is {server}; write the upstream like rediss://host:6380"
-                )));
-            }
+    fn upstream_tls(
+        &self,
+        from: &Sources,
+        server: &ServerUrl,
+        stray: StrayTls,
+    ) -> Result<UpstreamTls, UsageError> {
+        if !server.tls {
+            self.refuse_tls(from, server, stray)?;
+            return Ok(UpstreamTls::default());
         }
         let cert = from.one("upstream-cert", self.upstream_cert.as_ref(), parse::path)?;
         let key = from.one("upstream-key", self.upstream_key.as_ref(), parse::path)?;
@@ -122,6 +131,28 @@ impl EngineArgs {
             server_name: from.one("upstream-sni", self.upstream_sni.as_ref(), parse::server_name)?,
             client_cert: both(("upstream-cert", cert), ("upstream-key", key))?,
         })
+    }
+
+    fn refuse_tls(&self, from: &Sources, server: &ServerUrl, stray: StrayTls) -> Result<(), UsageError> {
+        let options = [
+            ("upstream-ca", &self.upstream_ca),
+            ("upstream-sni", &self.upstream_sni),
+            ("upstream-cert", &self.upstream_cert),
+            ("upstream-key", &self.upstream_key),
+        ];
+        for (name, flag) in options {
+            match from.origin(name, flag.as_ref())? {
+                None => {}
+                Some(Origin::Variable(_) | Origin::File { .. }) if stray == StrayTls::Ignored => {}
+                Some(origin) => {
+                    return Err(UsageError::new(format!(
+                        "{origin} is for TLS, but the server is {server}; \
+                         write the upstream like rediss://host:6380"
+                    )));
+                }
+            }
+        }
+        Ok(())
     }
 }
 

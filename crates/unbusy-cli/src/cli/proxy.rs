@@ -3,7 +3,7 @@
 
 use unbusy_proxy::{Config, ListenerTls};
 
-use super::engine::{EngineArgs, both};
+use super::engine::{EngineArgs, StrayTls, both};
 use super::error::UsageError;
 use super::parse;
 use super::sources::Sources;
@@ -96,7 +96,7 @@ impl ProxyArgs {
     }
 
     fn config(&self, from: &Sources, server: &ServerUrl) -> Result<Config, UsageError> {
-        let config = self.engine.config(from, server)?;
+        let config = self.engine.config(from, server, StrayTls::Mistake)?;
         let remote = from.one("allow-remote", self.allow_remote.as_ref(), parse::switch)?;
         let connections = from.one("max-connections", self.max_connections.as_ref(), parse::connections)?;
         Ok(Config {

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use unbusy_proxy::{Address, Config};
 
-use super::engine::EngineArgs;
+use super::engine::{EngineArgs, StrayTls};
 use super::error::UsageError;
 use super::parse;
 use super::proxy::DEFAULT_UPSTREAM;
@@ -103,7 +103,7 @@ impl RunArgs {
         let from = self.engine.sources()?;
         let variables = self.variables(&from)?;
         one_server(&variables)?;
-        let config = self.engine.config(&from, &variables[0].server)?;
+        let config = self.engine.config(&from, &variables[0].server, StrayTls::Ignored)?;
         Ok(RunSettings { config, variables, log: self.engine.log(&from, Usual::Warn)? })
     }
 
