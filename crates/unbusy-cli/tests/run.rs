@@ -43,6 +43,57 @@ fn the_child_finds_the_proxy_in_its_variable() {
     );
 }
 
+/// What is the child's stays its own: with another server, too.
+#[test]
+fn the_child_keeps_what_the_upstream_does_not_say() {
+    let of = |upstream, own| {
+        without_port(&printed(&[], &[("UNBUSY_UPSTREAM", upstream), ("REDIS_URL", own)], "$REDIS_URL"))
+    };
+    let own = "redis://u:p@g/3?protocol=3";
+    assert_eq!(of("redis://h", own), "redis://u:p@PROXY/3?protocol=3");
+    assert_eq!(of("redis://:x@h/4", own), "redis://:x@PROXY/4?protocol=3");
+    assert_eq!(of("unix:///run/redis.sock?db=5", own), "redis://u:p@PROXY/5?protocol=3");
+    let variables = [("UNBUSY_UPSTREAM", "redis://h"), ("A", "redis://g/1"), ("B", "redis://:p@g/2")];
+    let output = printed(&["--env=A", "--env=B", "--env=C"], &variables, "$A $B $C");
+    let proxied: Vec<_> = output.split(' ').map(without_port).collect();
+    assert_eq!(proxied, ["redis://PROXY/1", "redis://:p@PROXY/2", "redis://PROXY/1"]);
+}
+
+/// Each of two nested runs has a server of its own, wherever the outer one's is written.
+#[test]
+fn a_nested_run_does_not_take_the_upstream_of_the_outer_one() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let file = folder.path().join("unbusy.toml");
+    std::fs::write(&file, "upstream = 'redis://outer'\n").expect("a file");
+    let nested = |outer: &[&str], inner: &[&str], variables: &[(&str, &str)]| {
+        let mut command = unbusy(&["run", "-v", "--env=A"]);
+        command.args(outer).args(["--", UNBUSY, "run", "-v", "--env=B"]).args(inner).args(["--", "true"]);
+        let (code, _, log) = outcome(command.current_dir(&folder).envs(variables.iter().copied()));
+        let servers = log.lines().filter_map(|line| line.split_once("upstream=")).map(|(_, server)| server);
+        (code, servers.map(str::to_owned).collect::<Vec<_>>(), log)
+    };
+    let both = ["redis://outer:6379".to_owned(), "redis://inner:6379".to_owned()];
+    let b = ("B", "redis://inner");
+    let in_variable = ("UNBUSY_CONFIG", "unbusy.toml");
+    let option = ["--config", "./unbusy.toml"];
+    for (outer, inner, variables) in [
+        (&[][..], &[][..], &[b, in_variable][..]),
+        (&[], &[], &[b, in_variable, ("UNBUSY_UPSTREAM", "redis://outer")]),
+        (&[], &[], &[b, ("UNBUSY_UPSTREAM", "redis://outer")]),
+        (&option, &option, &[b]),
+        (&[], &["--upstream=redis://inner"], &[in_variable]),
+    ] {
+        let (code, servers, log) = nested(outer, inner, variables);
+        assert_eq!((code, &servers[..]), (Some(0), &both[..]), "{log}");
+    }
+    for variables in [[in_variable], [("UNBUSY_UPSTREAM", "redis://outer")]] {
+        let (code, _, log) = nested(&[], &[], &variables);
+        let message = log.lines().last().unwrap_or_default();
+        assert_eq!(code, Some(2), "{log}");
+        assert!(message.starts_with("error: B is not set, and the upstream in "), "{log}");
+    }
+}
+
 #[test]
 fn several_variables_keep_their_databases() {
     let output = printed(

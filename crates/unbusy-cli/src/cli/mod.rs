@@ -12,7 +12,7 @@ mod url;
 pub(crate) use demo::{DemoArgs, DemoServer, DemoSettings};
 pub(crate) use error::UsageError;
 pub(crate) use proxy::{ProxyArgs, ProxySettings};
-pub(crate) use run::{RunArgs, RunSettings, Variable};
+pub(crate) use run::{OUTER, RunArgs, RunSettings, Variable};
 pub(crate) use url::ServerUrl;
 
 const EXAMPLES: &str = "\

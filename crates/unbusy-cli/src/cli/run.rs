@@ -16,8 +16,11 @@ use crate::logging::{LogSettings, Usual};
 const MORE: &str = "\
 The server is what --upstream says (or UNBUSY_UPSTREAM, or the file), else what the variable named by --env says \
 already, else redis://127.0.0.1:6379. User, password, database and parameters of that URL stay in the URL that the \
-command gets. One proxy serves one server; for two, nest:
+command gets; what of them --upstream does not say is taken from the variable. One proxy serves one server; for two, \
+nest:
   unbusy run --env CACHE_URL -- unbusy run --env QUEUE_URL -- CMD
+An upstream that the outer one found in UNBUSY_UPSTREAM or the file is not the inner one's, too: that needs its own \
+variable or --upstream.
 
 Options can also be variables (UNBUSY_MAX_WAIT) or in a file, as with `unbusy proxy`; what such a file says about \
 listening is not used here. Options can be seen in the list of processes: better leave a password in the variable.
@@ -38,6 +41,9 @@ Examples:
       Both variables lead through the proxy, each with its own database.
   unbusy run --unix --upstream redis://10.0.0.5/3 -- ./nightly.sh
       Through a unix socket that only this user can reach.";
+
+/// Tells a nested `unbusy run` which file's upstream, or that UNBUSY_UPSTREAM, was the outer one's.
+pub(crate) const OUTER: &str = "UNBUSY_RUN_UPSTREAM";
 
 /// Runs a command with a proxy of its own, which it finds in REDIS_URL
 #[derive(Debug, clap::Args)]
@@ -70,6 +76,8 @@ pub(crate) struct RunSettings {
     pub(crate) config: Config,
     /// The variables, each with the server's URL as the command would have seen it.
     pub(crate) variables: Vec<Variable>,
+    /// The place of an upstream that a nested `unbusy run` sees, too, but that is not meant for it.
+    pub(crate) spent: Option<String>,
     pub(crate) log: LogSettings,
 }
 
@@ -104,23 +112,43 @@ impl RunArgs {
         let variables = self.variables(&from)?;
         one_server(&variables)?;
         let config = self.engine.config(&from, &variables[0].server, StrayTls::Ignored)?;
-        Ok(RunSettings { config, variables, log: self.engine.log(&from, Usual::Warn)? })
+        let spent = self.spent(&from)?;
+        Ok(RunSettings { config, variables, spent, log: self.engine.log(&from, Usual::Warn)? })
     }
 
     fn variables(&self, from: &Sources) -> Result<Vec<Variable>, UsageError> {
         let names = self.names()?;
-        let stated = from.one("upstream", self.upstream.as_ref(), ServerUrl::parse)?;
-        let own = match stated {
-            Some(_) => vec![None; names.len()],
-            None => names.iter().map(|name| url_in(name)).collect::<Result<_, _>>()?,
+        let own = names.iter().map(|name| url_in(name)).collect::<Result<Vec<_>, _>>()?;
+        let stated = self.stated(from)?;
+        let complete = |url: &ServerUrl| match &stated {
+            Some(stated) => stated.clone().completed_by(url),
+            None => url.clone(),
         };
         // A variable that says nothing gets what the others say.
-        let common = match stated.or_else(|| own.iter().flatten().next().cloned()) {
+        let common = match own.iter().flatten().next().map(complete).or_else(|| stated.clone()) {
             Some(server) => server,
-            None => ServerUrl::parse(DEFAULT_UPSTREAM).map_err(UsageError::new)?,
+            None => default_server(&names[0])?,
         };
-        let servers = own.into_iter().map(|own| own.unwrap_or_else(|| common.clone()));
+        let own = own.iter().map(|own| own.as_ref().map(complete));
+        let servers = own.map(|own| own.unwrap_or_else(|| common.clone()));
         Ok(names.into_iter().zip(servers).map(|(name, server)| Variable { name, server }).collect())
+    }
+
+    fn stated(&self, from: &Sources) -> Result<Option<ServerUrl>, UsageError> {
+        let upstream = self.upstream.as_ref();
+        let in_file = matches!(from.origin("upstream", upstream)?, Some(Origin::File { .. }));
+        if in_file && variable_text(OUTER)?.is_some_and(|spent| from.file() == Some(spent)) {
+            return Ok(None);
+        }
+        from.one("upstream", upstream, ServerUrl::parse)
+    }
+
+    fn spent(&self, from: &Sources) -> Result<Option<String>, UsageError> {
+        if from.file_has("upstream")? {
+            return Ok(from.file());
+        }
+        let origin = from.origin("upstream", self.upstream.as_ref())?;
+        Ok(origin.filter(|origin| matches!(origin, Origin::Variable(_))).map(|origin| origin.to_string()))
     }
 
     fn names(&self) -> Result<Vec<String>, UsageError> {
@@ -128,6 +156,18 @@ impl RunArgs {
             return Ok(vec!["REDIS_URL".to_owned()]);
         }
         self.env.iter().map(|name| Origin::Flag("env").parse(name, parse::variable)).collect()
+    }
+}
+
+/// The server where none is named. Who nests may expect the upstream that the outer run was told, so that it is a
+/// mistake then.
+fn default_server(variable: &str) -> Result<ServerUrl, UsageError> {
+    match variable_text(OUTER)? {
+        None => ServerUrl::parse(DEFAULT_UPSTREAM).map_err(UsageError::new),
+        Some(spent) => Err(UsageError::new(format!(
+            "{variable} is not set, and the upstream in {spent} is that of the outer `unbusy run`; name the server \
+             of the nested one in {variable} or with --upstream, like redis://127.0.0.1:6379"
+        ))),
     }
 }
 

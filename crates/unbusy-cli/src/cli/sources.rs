@@ -73,6 +73,17 @@ impl Sources {
         Ok(self.find(name, flag)?.map(|given| given.origin))
     }
 
+    /// The file, by the name that it has from everywhere.
+    pub(crate) fn file(&self) -> Option<String> {
+        let path = self.file.as_ref()?.path().canonicalize().ok()?;
+        Some(path.display().to_string())
+    }
+
+    /// Whether the file says something about a setting, whether it counts or not.
+    pub(crate) fn file_has(&self, name: &str) -> Result<bool, UsageError> {
+        self.file.as_ref().map_or(Ok(false), |file| Ok(file.values(name)?.is_some()))
+    }
+
     fn find<'a>(
         &self,
         name: &'static str,

@@ -90,6 +90,17 @@ impl ServerUrl {
         Upstream { address: self.address.clone(), username, password, tls: self.tls.then_some(tls) }
     }
 
+    /// This server, with what of login, database and parameters only the other URL has.
+    pub(crate) fn completed_by(self, other: &Self) -> Self {
+        let parameters = if self.parameters.is_empty() { other.parameters.clone() } else { self.parameters };
+        Self {
+            login: self.login.or_else(|| other.login.clone()),
+            db: self.db.or_else(|| other.db.clone()),
+            parameters,
+            ..self
+        }
+    }
+
     /// The same login, database and parameters at another address, without TLS.
     pub(crate) fn moved_to(&self, address: &Address) -> String {
         let login = self.login.as_ref().map(|login| format!("{login}@")).unwrap_or_default();
@@ -230,6 +241,15 @@ mod tests {
         let to_socket = |text| url(text).moved_to(&Address::Unix("/tmp/a b".into()));
         assert_eq!(to_socket("redis://:p@h/3?protocol=3"), "unix://:p@/tmp/a%20b?protocol=3&db=3");
         assert_eq!(to_socket("unix:/run/r"), "unix:///tmp/a%20b");
+    }
+
+    #[test]
+    fn what_a_server_lacks_is_taken_from_another_url() {
+        let both = |server, other| url(server).completed_by(&url(other));
+        let whole = "redis://u:p@h:1/3?protocol=3";
+        assert_eq!(both("redis://g", whole), url("redis://u:p@g/3?protocol=3"));
+        assert_eq!(both("rediss://:q@g/4?protocol=2", whole), url("rediss://:q@g/4?protocol=2"));
+        assert_eq!(both("unix:/run/r", whole), url("unix://u:p@/run/r?db=3&protocol=3"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use unbusy_proxy::{Address, Proxy};
 
 use super::child;
-use crate::cli::{RunArgs, RunSettings, Variable};
+use crate::cli::{OUTER, RunArgs, RunSettings, Variable};
 use crate::logging;
 
 /// How long commands may go on that the child sent, but whose replies it did not wait for.
@@ -62,5 +62,8 @@ fn command(args: &RunArgs, settings: &RunSettings, proxy: &Address) -> Command {
     }
     // It has been used. A nested `unbusy run` is to take the server from the variable that it is given.
     command.env_remove("UNBUSY_UPSTREAM");
+    if let Some(place) = &settings.spent {
+        command.env(OUTER, place);
+    }
     command
 }
