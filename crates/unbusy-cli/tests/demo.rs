@@ -104,6 +104,12 @@ fn a_missing_server_is_a_mistake() {
 
 #[test]
 fn ctrl_c_leaves_no_server_and_no_files() {
+    for (signal, code) in [(Signal::INT, CTRL_C), (Signal::QUIT, Some(128 + 3))] {
+        assert_leaves_nothing(signal, code);
+    }
+}
+
+fn assert_leaves_nothing(signal: Signal, code: Option<i32>) {
     let (folder, tools) = (folder(), folder());
     // Tells its process id, and becomes the server.
     let (wrapper, pid_file) = (tools.path().join("server"), tools.path().join("pid"));
@@ -118,8 +124,8 @@ fn ctrl_c_leaves_no_server_and_no_files() {
     let pid = fs::read_to_string(pid_file).expect("a file").trim().parse().ok().and_then(Pid::from_raw);
     let pid = pid.expect("a process id");
     assert!(test_kill_process(pid).is_ok(), "it runs");
-    run.signal(Signal::INT);
-    assert_eq!(run.exit().code(), CTRL_C);
+    run.signal(signal);
+    assert_eq!(run.exit().code(), code);
     assert!(test_kill_process(pid).is_err(), "it still runs");
     assert_empty(folder.path());
 }

@@ -205,6 +205,8 @@ fn signals_reach_the_child() {
         ("USR1", Signal::USR1),
         ("USR2", Signal::USR2),
         ("WINCH", Signal::WINCH),
+        ("ALRM", Signal::ALARM),
+        ("ABRT", Signal::ABORT),
     ] {
         let script =
             format!("trap 'echo got {name}; exit 7' {name}; echo ready; while :; do sleep 0.02; done");
@@ -227,6 +229,12 @@ fn a_signal_that_kills_the_child_leaves_nothing_behind() {
     run.line_with("ready");
     run.signal(Signal::TERM);
     assert_eq!(run.exit().code(), Some(128 + 15));
+    assert!(is_empty(folder.path()));
+    // One that the system sends, as it was told before we began; the child's own clock is not set.
+    let program = "alarm 1; exec @ARGV";
+    let args = ["-e", program, UNBUSY, "run", "--unix", "--", "sleep", "100"];
+    let (code, ..) = outcome(with_own_environment("perl", &args).env("TMPDIR", folder.path()));
+    assert_eq!(code, Some(128 + 14));
     assert!(is_empty(folder.path()));
 }
 

@@ -17,8 +17,9 @@ Each option can also be given as a variable (--max-wait as UNBUSY_MAX_WAIT) and 
 the same name (max-wait = \"30s\"; lists as [\"…\", \"…\"]). An option counts more than a variable, a variable more \
 than the file. A variable set to nothing counts as not set.
 
-SIGTERM or SIGINT stops it: it accepts nobody any more, lets what is in flight or held finish within --drain, and \
-closes. A second one ends it at once, except the one that `timeout` sends to its group within 20 ms of the first.
+SIGTERM, SIGINT, SIGHUP or SIGQUIT stops it: it accepts nobody any more, lets what is in flight or held finish within \
+--drain, and closes. A second one ends it at once, except the one that `timeout` sends to its group within 20 ms of \
+the first. SIGHUP stays ignored if it was at the start (nohup).
 
 Exit codes: 0 after a stop, 1 when it cannot listen or run, 2 for a mistake in the options, variables or file.
 

@@ -25,7 +25,8 @@ variable or --upstream.
 Options can also be variables (UNBUSY_MAX_WAIT) or in a file, as with `unbusy proxy`; what such a file says about \
 listening is not used here. Options can be seen in the list of processes: better leave a password in the variable.
 
-SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 and SIGWINCH are passed on to the command if a process sent them. \
+SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGALRM and SIGABRT are passed on to the command if a \
+process sent them. \
 Those of the terminal (Ctrl-C, Ctrl-\\, hang-up, resize) are not: they reach the command anyhow, since it is in the \
 same process group. (So a process that signals the whole group, like timeout without --foreground, reaches it \
 twice.) Signals ignored at the start stay ignored (nohup). The proxy ends with the command; processes \

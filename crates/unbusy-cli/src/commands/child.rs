@@ -4,13 +4,19 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitCode, ExitStatus};
 
 use rustix::process::{Pid, Signal, kill_process};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
+use signal_hook::consts::{
+    SIGABRT, SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,
+};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::iterator::exfiltrator::origin::Origin;
 use signal_hook::low_level::siginfo::Cause;
 
-const PASSED_ON: [i32; 7] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH];
+use super::ignored;
+
+// Those at the end would end us at once, and leave our files behind.
+const PASSED_ON: [i32; 9] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGALRM, SIGABRT];
+const OF_TERMINALS: [i32; 4] = [SIGINT, SIGHUP, SIGQUIT, SIGWINCH];
 
 // As shells have it.
 const CANNOT_EXECUTE: u8 = 126;
@@ -30,17 +36,7 @@ pub(super) fn run(mut command: Command) -> anyhow::Result<ExitCode> {
 /// The signals to listen to: our child's end, and what is to be passed on. What was ignored when we began is not
 /// touched, so that the child ignores it too (`nohup`, or Ctrl-C in a script's background job).
 fn heard() -> Vec<i32> {
-    let ignored = ignored_signals();
-    let mut heard: Vec<_> = PASSED_ON.into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0).collect();
-    heard.push(SIGCHLD);
-    heard
-}
-
-/// One bit per signal, from the lowest. Empty where the system does not tell.
-fn ignored_signals() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+    ignored::without_ignored(PASSED_ON).chain([SIGCHLD]).collect()
 }
 
 /// Passes signals on until the child ends. In one thread, so that no signal can go to a process that has taken the
@@ -60,7 +56,7 @@ fn supervise(child: &mut Child, signals: &mut SignalsInfo<WithOrigin>) -> anyhow
 
 /// Whether the terminal sent it. Then it has reached the child, too: the child is in our process group.
 fn from_terminal(origin: &Origin) -> bool {
-    matches!(origin.cause, Cause::Kernel)
+    matches!(origin.cause, Cause::Kernel) && OF_TERMINALS.contains(&origin.signal)
 }
 
 fn pass_on(child: &Child, signal: i32) {

@@ -1,6 +1,7 @@
 //! The commands, each a module with a function `run`.
 mod child;
 pub(crate) mod demo;
+mod ignored;
 mod open_files;
 pub(crate) mod proxy;
 pub(crate) mod run;

@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use rustix::process::getpgrp;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::iterator::exfiltrator::origin::Origin;
@@ -11,7 +11,7 @@ use signal_hook::low_level::signal_name;
 use tracing::{info, warn};
 use unbusy_proxy::{Address, Proxy, Stopper};
 
-use super::open_files;
+use super::{ignored, open_files};
 use crate::cli::{ProxyArgs, ProxySettings};
 use crate::logging::{self, Format};
 
@@ -23,7 +23,7 @@ pub(crate) fn run(args: &ProxyArgs) -> anyhow::Result<ExitCode> {
     let ProxySettings { config, server, log } = args.settings()?;
     logging::start(log)?;
     // Before the start, so that a signal during it is not lost and leaves no socket behind.
-    let signals = SignalsInfo::<WithOrigin>::new([SIGTERM, SIGINT])?;
+    let signals = SignalsInfo::<WithOrigin>::new(heard())?;
     let (drain, clients) = (config.drain, config.max_connections);
     let room = open_files::make_room(clients);
     let proxy = Proxy::start(config)?;
@@ -51,6 +51,12 @@ fn announce(address: &Address, upstream: &str, format: Format) {
         Format::Text => info!(%upstream, "listening on {address}"),
         Format::Json => info!(listen = %address, %upstream, "listening on {address}"),
     }
+}
+
+/// Shells let their background jobs ignore SIGINT and SIGQUIT because of the keyboard, but who sends them to a proxy
+/// means it.
+fn heard() -> Vec<i32> {
+    [SIGTERM, SIGINT, SIGQUIT].into_iter().chain(ignored::without_ignored([SIGHUP])).collect()
 }
 
 fn stop_when_told(mut signals: SignalsInfo<WithOrigin>, stopper: &Stopper, drain: Duration) {

@@ -1,38 +1,37 @@
 //! The signals that end the demo in an orderly way.
 
+use std::future::poll_fn;
 use std::io;
 use std::process::ExitCode;
+use std::task::Poll;
 
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-const DIED_OF_SIGNAL: u8 = 128;
-const SIGHUP: u8 = 1;
-const SIGINT: u8 = 2;
-const SIGTERM: u8 = 15;
+use crate::commands::ignored;
 
-pub(super) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
-}
+const DIED_OF_SIGNAL: u8 = 128;
+
+pub(super) struct Signals(Vec<(i32, Signal)>);
 
 impl Signals {
     /// Takes the signals from here on.
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
+        let wanted = [SIGINT, SIGTERM, SIGQUIT].into_iter().chain(ignored::without_ignored([SIGHUP]));
+        let taken = wanted.map(|number| Ok((number, signal(SignalKind::from_raw(number))?)));
+        taken.collect::<io::Result<_>>().map(Self)
     }
 
     /// The exit code that the next signal asks for.
     pub(super) async fn next(&mut self) -> ExitCode {
-        tokio::select! {
-            _ = self.interrupt.recv() => code(SIGINT),
-            _ = self.terminate.recv() => code(SIGTERM),
-            _ = self.hang_up.recv() => code(SIGHUP),
-        }
+        poll_fn(|cx| {
+            let come = self
+                .0
+                .iter_mut()
+                .find_map(|(number, signal)| signal.poll_recv(cx).is_ready().then_some(*number));
+            come.map_or(Poll::Pending, |number| Poll::Ready(code(number)))
+        })
+        .await
     }
 }
 
@@ -41,6 +40,6 @@ pub(super) fn ctrl_c() -> ExitCode {
     code(SIGINT)
 }
 
-fn code(signal: u8) -> ExitCode {
-    ExitCode::from(DIED_OF_SIGNAL + signal)
+fn code(signal: i32) -> ExitCode {
+    ExitCode::from(DIED_OF_SIGNAL + signal as u8)
 }
