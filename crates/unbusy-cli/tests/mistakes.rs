@@ -8,12 +8,14 @@ use std::process::Command;
 use common::{outcome, unbusy};
 
 /// A wrong value for every setting that is more than a file's name.
-const WRONG: [(&str, &str); 19] = [
+const WRONG: [(&str, &str); 21] = [
     ("listen", "6380"),
     ("listen", "127.0.0.1:6380,localhost"),
     ("upstream", "localhost:6379"),
     ("upstream", "redis://user:secret@host:port?password=secret"),
     ("upstream", "redis://:secret@127.0.0.1:6379/3"),
+    ("upstream", "redis://:secret"),
+    ("upstream", "user:secret"),
     ("max-wait", "2x"),
     ("max-wait", "9000000h"),
     ("hold", "bussy"),

@@ -139,13 +139,28 @@ pub(crate) fn host(text: &str) -> Option<String> {
     (!text.is_empty() && !text.contains(strange)).then(|| text.to_owned())
 }
 
-/// A value as it may be shown in a message: a URL keeps its user, password and parameters to itself.
+/// A value as it may be shown in a message: a URL keeps its user, password and parameters to itself, and what stands
+/// in the place of a port if it is none: with the host forgotten that is the password.
 pub(crate) fn without_secrets(text: &str) -> String {
     let start = text.find("://").map_or(0, |at| at + "://".len());
     let (scheme, rest) = text.split_at(start);
     let rest = rest.rsplit_once('@').map_or_else(|| rest.to_owned(), |(_, place)| format!("…@{place}"));
     let rest = rest.split_once('?').map_or_else(|| rest.clone(), |(place, _)| format!("{place}?…"));
-    scheme.to_owned() + &rest
+    let is_path = scheme.is_empty() && (rest.starts_with("unix:") || rest.starts_with(['/', '.']));
+    if is_path { rest } else { scheme.to_owned() + &without_odd_port(&rest, !scheme.is_empty()) }
+}
+
+fn without_odd_port(text: &str, is_url: bool) -> String {
+    // Without a scheme, or with a misspelled one, there is no telling what is what.
+    let place = if is_url { text.split(['/', '?']).next().unwrap_or_default() } else { text };
+    match place.rsplit_once(':') {
+        Some((host, port)) if !place.ends_with(']') && !starts_with_port(port) => format!("{host}:…"),
+        _ => text.to_owned(),
+    }
+}
+
+fn starts_with_port(text: &str) -> bool {
+    text.split('/').next().is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
 #[cfg(test)]
@@ -184,5 +199,13 @@ mod tests {
         assert_eq!(without_secrets("redis://u:p@host:1/2?password=x"), "redis://…@host:1/2?…");
         assert_eq!(without_secrets("u:p@host"), "…@host");
         assert_eq!(without_secrets("unix:/run/r.sock"), "unix:/run/r.sock");
+        assert_eq!(without_secrets("redis://:password"), "redis://:…");
+        assert_eq!(without_secrets("redis://u:pass/word"), "redis://u:…");
+        assert_eq!(without_secrets("redis://:123456"), "redis://:…");
+        assert_eq!(without_secrets("redis:password"), "redis:…");
+        assert_eq!(without_secrets("redis;//:password"), "redis;//:…");
+        for harmless in ["localhost:6379/0", "redis://[::1]/3", "redis://h:1/x:y", "/etc/a:b.pem", "30s"] {
+            assert_eq!(without_secrets(harmless), harmless);
+        }
     }
 }

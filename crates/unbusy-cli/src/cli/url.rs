@@ -169,7 +169,7 @@ fn host(place: &str) -> Parsed<String> {
 fn port(place: &str) -> Parsed<u16> {
     match place.rsplit_once(':') {
         Some((_, port)) if !place.ends_with(']') => port.parse().ok().filter(|&port| port > 0).ok_or_else(|| {
-            "its port is not a number from 1 to 65535 (in a password, / is written %2F and ? is written %3F)"
+            "its port is not a number from 1 to 65535 (behind a password stands @; in it / is written %2F and ? %3F)"
                 .to_owned()
         }),
         _ => Ok(DEFAULT_PORT),
