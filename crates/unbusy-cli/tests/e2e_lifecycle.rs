@@ -322,6 +322,26 @@ fn an_episode_has_one_notice_at_its_beginning_and_one_at_its_end() {
     });
 }
 
+/// The 5 s that are assumed then are a guess, and more than the server's real threshold here.
+#[test]
+fn a_login_that_does_not_do_for_the_threshold_is_warned_of() {
+    for flavor in Flavor::ALL {
+        let server = Server::builder(flavor).arg("--requirepass").arg("secret").start();
+        let mut client = server.client();
+        assert_eq!(client.cmd(&["AUTH", "secret"]).text(), "OK");
+        assert_eq!(client.cmd(&["ACL", "SETUSER", "small", "on", ">secret", "+ping"]).text(), "OK");
+        for (login, code) in [("", "NOAUTH"), (":secrets@", "WRONGPASS"), ("small:secret@", "NOPERM")] {
+            let proxy = proxy_to(&format!("redis://{login}{}", server.address()), &[]);
+            let warning = proxy.wait_log("the threshold cannot be read", PATIENCE);
+            assert!(warning.contains("WARN") && warning.contains(code), "{warning}");
+            assert!(!warning.contains("secret"), "{warning}");
+        }
+        let proxy = proxy_to(&format!("redis://:secret@{}", server.address()), &["-v"]);
+        let known = proxy.wait_log("the server's threshold", PATIENCE);
+        assert!(!proxy.log().contains("cannot be read"), "{known}");
+    }
+}
+
 // === Helpers
 
 fn connected(proxy: &Proxy) -> Client {

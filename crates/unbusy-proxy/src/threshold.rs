@@ -28,7 +28,7 @@ const REPLY_BYTES_MAX: usize = 64 * 1024;
 
 /// Asks again and again.
 pub(crate) async fn follow(shared: Arc<Shared>, connector: Arc<Connector>, upstream: Upstream) {
-    let mut told = None;
+    let (mut told, mut refused) = (None, None);
     loop {
         let sent = shared.now();
         let answer = tokio::time::timeout(ANSWER_WAIT, read(&connector, &upstream)).await;
@@ -40,9 +40,10 @@ pub(crate) async fn follow(shared: Arc<Shared>, connector: Arc<Connector>, upstr
         let known = match answer {
             Ok(Ok(Answer::Threshold(threshold))) => Some(threshold),
             Ok(Ok(Answer::Refused(reason))) => {
-                if told.is_none() {
-                    tracing::info!(%reason, "the threshold cannot be read; assuming 5s (--busy-threshold sets it)");
+                if refused.as_ref() != Some(&reason) {
+                    tell_refusal(&reason);
                 }
+                refused = Some(reason);
                 Some(DEFAULT_THRESHOLD)
             }
             // Busy, loading, unreachable or silent: what was known before still holds.
@@ -64,6 +65,19 @@ pub(crate) async fn follow(shared: Arc<Shared>, connector: Arc<Connector>, upstr
             () = tokio::time::sleep(pause) => {}
             () = shared.deserted() => tokio::time::sleep(RETRY_DESERTED).await,
         }
+    }
+}
+
+/// A server that knows no CONFIG cannot be helped, but a login can be mended.
+fn tell_refusal(reason: &str) {
+    if ["WRONGPASS", "NOAUTH", "NOPERM", "ERR AUTH"].iter().any(|code| reason.starts_with(code)) {
+        tracing::warn!(
+            %reason,
+            "the threshold cannot be read with this login; assuming 5s, which may be wrong (--busy-threshold or a login \
+             in --upstream helps)"
+        );
+    } else {
+        tracing::info!(%reason, "the threshold cannot be read; assuming 5s (--busy-threshold sets it)");
     }
 }
 
