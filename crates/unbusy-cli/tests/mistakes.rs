@@ -132,7 +132,11 @@ fn of_pairs() {
 fn of_a_missing_file() {
     insta::assert_snapshot!(
         mistake(unbusy(&["proxy"]).env("UNBUSY_CONFIG", "/no/such.toml")),
-        @"error: cannot read /no/such.toml: No such file or directory (os error 2)"
+        @r#"error: UNBUSY_CONFIG "/no/such.toml": cannot be read: No such file or directory (os error 2); write it like /etc/unbusy/unbusy.toml"#
+    );
+    insta::assert_snapshot!(
+        mistake(&mut unbusy(&["run", "--config", "/", "--", "true"])),
+        @r#"error: --config "/": cannot be read: Is a directory (os error 21); write it like /etc/unbusy/unbusy.toml"#
     );
 }
 

@@ -16,10 +16,8 @@ pub(crate) struct ConfigFile {
 }
 
 impl ConfigFile {
-    pub(crate) fn read(path: PathBuf) -> Result<Self, UsageError> {
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| UsageError::new(format!("cannot read {}: {error}", path.display())))?;
-        let table = text.parse::<Table>().map_err(|error| syntax_error(&path, &text, &error))?;
+    pub(crate) fn read(path: PathBuf, text: &str) -> Result<Self, UsageError> {
+        let table = text.parse::<Table>().map_err(|error| syntax_error(&path, text, &error))?;
         check_keys(&path, &table)?;
         Ok(Self { path, table })
     }

@@ -33,9 +33,13 @@ impl Sources {
     /// Reads the configuration file, if `--config` or its variable names one.
     pub(crate) fn open(config: Option<&String>) -> Result<Self, UsageError> {
         let without_file = Self { file: None };
-        let file = without_file.one("config", config, parse::path)?;
-        let Some(path) = file else { return Ok(without_file) };
-        Ok(Self { file: Some(ConfigFile::read(path)?) })
+        let Some(path) = without_file.one("config", config, parse::path)? else { return Ok(without_file) };
+        let Some(origin) = without_file.origin("config", config)? else { return Ok(without_file) };
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            let problem = format!("cannot be read: {error}; write it like /etc/unbusy/unbusy.toml");
+            origin.wrong(&path.display().to_string(), &problem)
+        })?;
+        Ok(Self { file: Some(ConfigFile::read(path, &text)?) })
     }
 
     /// A setting with one value.
