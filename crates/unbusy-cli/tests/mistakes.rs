@@ -125,6 +125,8 @@ fn of_pairs() {
     ] {
         messages += &mistake(unbusy(&["proxy"]).args(args));
     }
+    messages += &mistake(unbusy(&["proxy"]).env("UNBUSY_TLS_CERT", "a.pem"));
+    messages += &mistake_in_file("tls-client-ca = 'ca.pem'");
     insta::assert_snapshot!(messages);
 }
 

@@ -124,12 +124,12 @@ impl EngineArgs {
             self.refuse_tls(from, server, stray)?;
             return Ok(UpstreamTls::default());
         }
-        let cert = from.one("upstream-cert", self.upstream_cert.as_ref(), parse::path)?;
-        let key = from.one("upstream-key", self.upstream_key.as_ref(), parse::path)?;
+        let cert = ("upstream-cert", self.upstream_cert.as_ref());
+        let key = ("upstream-key", self.upstream_key.as_ref());
         Ok(UpstreamTls {
             ca: from.one("upstream-ca", self.upstream_ca.as_ref(), parse::path)?,
             server_name: from.one("upstream-sni", self.upstream_sni.as_ref(), parse::server_name)?,
-            client_cert: both(("upstream-cert", cert), ("upstream-key", key))?,
+            client_cert: from.both(cert, key, parse::path)?,
         })
     }
 
@@ -158,18 +158,4 @@ impl EngineArgs {
 
 fn hold_kinds(kinds: &[Hold]) -> HoldKinds {
     HoldKinds { busy: kinds.contains(&Hold::Busy), loading: kinds.contains(&Hold::Loading) }
-}
-
-/// Two settings that are nothing without each other.
-pub(crate) fn both<T>(
-    first: (&str, Option<T>),
-    second: (&str, Option<T>),
-) -> Result<Option<(T, T)>, UsageError> {
-    match (first, second) {
-        ((_, Some(first)), (_, Some(second))) => Ok(Some((first, second))),
-        ((_, None), (_, None)) => Ok(None),
-        ((given, Some(_)), (missing, None)) | ((missing, None), (given, Some(_))) => {
-            Err(UsageError::new(format!("{given} is given without {missing}: both are needed, or none")))
-        }
-    }
 }

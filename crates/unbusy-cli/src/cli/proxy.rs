@@ -3,7 +3,7 @@
 
 use unbusy_proxy::{Config, ListenerTls};
 
-use super::engine::{EngineArgs, StrayTls, both};
+use super::engine::{EngineArgs, StrayTls};
 use super::error::UsageError;
 use super::parse;
 use super::sources::Sources;
@@ -111,14 +111,14 @@ impl ProxyArgs {
     }
 
     fn listener_tls(&self, from: &Sources) -> Result<Option<ListenerTls>, UsageError> {
-        let cert = from.one("tls-cert", self.tls_cert.as_ref(), parse::path)?;
-        let key = from.one("tls-key", self.tls_key.as_ref(), parse::path)?;
+        let cert = ("tls-cert", self.tls_cert.as_ref());
+        let key = ("tls-key", self.tls_key.as_ref());
         let client_ca = from.one("tls-client-ca", self.tls_client_ca.as_ref(), parse::path)?;
-        match both(("tls-cert", cert), ("tls-key", key))? {
+        match from.both(cert, key, parse::path)? {
             Some((cert, key)) => Ok(Some(ListenerTls { cert, key, client_ca })),
-            None if client_ca.is_some() => Err(UsageError::new(
-                "tls-client-ca is given without tls-cert and tls-key: all three are needed",
-            )),
+            None if client_ca.is_some() => {
+                Err(from.lacking(("tls-client-ca", self.tls_client_ca.as_ref()), &["tls-cert", "tls-key"]))
+            }
             None => Ok(None),
         }
     }

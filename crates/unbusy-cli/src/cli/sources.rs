@@ -23,6 +23,9 @@ pub(crate) enum Origin {
     File { key: &'static str, path: PathBuf },
 }
 
+/// A setting, and its value on the command line.
+pub(crate) type Named<'a> = (&'static str, Option<&'a String>);
+
 #[derive(Debug)]
 struct Given {
     origin: Origin,
@@ -68,6 +71,33 @@ impl Sources {
         values.map(|value| given.origin.parse(value.trim(), parse)).collect::<Result<_, _>>().map(Some)
     }
 
+    /// Two settings that are nothing without each other.
+    pub(crate) fn both<T>(
+        &self,
+        (first, first_flag): Named<'_>,
+        (second, second_flag): Named<'_>,
+        parse: fn(&str) -> Parsed<T>,
+    ) -> Result<Option<(T, T)>, UsageError> {
+        match (self.one(first, first_flag, parse)?, self.one(second, second_flag, parse)?) {
+            (Some(first), Some(second)) => Ok(Some((first, second))),
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(self.lacking((first, first_flag), &[second])),
+            (None, Some(_)) => Err(self.lacking((second, second_flag), &[first])),
+        }
+    }
+
+    /// The mistake of a setting that was written without others that it needs.
+    pub(crate) fn lacking(&self, (name, flag): Named<'_>, needed: &[&str]) -> UsageError {
+        let given = match self.find(name, flag) {
+            Ok(Some(given)) => given,
+            Ok(None) => return UsageError::new(format!("{name} is not given")),
+            Err(error) => return error,
+        };
+        let examples: Vec<_> = needed.iter().map(|name| given.origin.example(name)).collect();
+        let problem = format!("needs {}, too; write it like {}", needed.join(" and "), examples.join(" and "));
+        given.origin.wrong(&given.values.join(","), &problem)
+    }
+
     /// Where a setting was written, if it was.
     pub(crate) fn origin(
         &self,
@@ -111,6 +141,16 @@ impl Origin {
     /// Reads one value that was written here.
     pub(crate) fn parse<T>(&self, value: &str, parse: fn(&str) -> Parsed<T>) -> Result<T, UsageError> {
         parse(value).map_err(|problem| self.wrong(value, &problem))
+    }
+
+    /// How a PEM file would be named in the same place.
+    fn example(&self, name: &str) -> String {
+        let file = format!("/etc/unbusy/{name}.pem");
+        match self {
+            Self::Flag(_) => format!("--{name} {file}"),
+            Self::Variable(_) => format!("{}={file}", variable_name(name)),
+            Self::File { .. } => format!("{name} = {file:?}"),
+        }
     }
 
     fn wrong(&self, value: &str, problem: &str) -> UsageError {
