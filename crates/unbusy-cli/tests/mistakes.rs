@@ -8,7 +8,7 @@ use std::process::Command;
 use common::{outcome, unbusy};
 
 /// A wrong value for every setting that is more than a file's name.
-const WRONG: [(&str, &str); 21] = [
+const WRONG: [(&str, &str); 22] = [
     ("listen", "6380"),
     ("listen", "127.0.0.1:6380,localhost"),
     ("upstream", "localhost:6379"),
@@ -21,6 +21,7 @@ const WRONG: [(&str, &str); 21] = [
     ("hold", "bussy"),
     ("hold", "busy,downtime"),
     ("busy-threshold", "100"),
+    ("busy-threshold", "366d"),
     ("ordering", "lax"),
     ("connect-timeout", "0s"),
     ("threads", "0"),

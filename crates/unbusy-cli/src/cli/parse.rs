@@ -40,9 +40,10 @@ pub(crate) fn positive_duration(text: &str) -> Parsed<Duration> {
 pub(crate) fn busy_threshold(text: &str) -> Parsed<BusyThreshold> {
     match text {
         "auto" => Ok(BusyThreshold::Auto),
-        _ => duration(text)
-            .map(BusyThreshold::Fixed)
-            .map_err(|_| "neither auto nor a duration; write it like auto, 100ms or 5s".to_owned()),
+        _ if humantime::parse_duration(text).is_err() => {
+            Err("neither auto nor a duration; write it like auto, 100ms or 5s".to_owned())
+        }
+        _ => duration(text).map(BusyThreshold::Fixed),
     }
 }
 

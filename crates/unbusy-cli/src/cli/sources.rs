@@ -94,7 +94,8 @@ impl Sources {
             Err(error) => return error,
         };
         let examples: Vec<_> = needed.iter().map(|name| given.origin.example(name)).collect();
-        let problem = format!("needs {}, too; write it like {}", needed.join(" and "), examples.join(" and "));
+        let problem =
+            format!("needs {}, too; write it like {}", needed.join(" and "), examples.join(" and "));
         given.origin.wrong(&given.values.join(","), &problem)
     }
 
