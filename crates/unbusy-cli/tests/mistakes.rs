@@ -104,6 +104,8 @@ fn of_the_files_own_kinds() {
         "verbose = 'very'",
         "max-wait = ['1s', '2s']",
         "hold = []",
+        "listen = []",
+        "drain = []",
         "listen = { port = 1 }",
         "max-wiat = '30s'",
         "upstreams = 'redis://h'",

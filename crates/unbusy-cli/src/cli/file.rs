@@ -30,15 +30,28 @@ impl ConfigFile {
     pub(crate) fn values(&self, key: &str) -> Result<Option<Vec<String>>, UsageError> {
         let values = match self.table.get(key) {
             None => return Ok(None),
+            Some(Value::Array(items)) if items.is_empty() => return Err(self.empty_list(key)),
             Some(Value::Array(items)) => items.iter().map(text).collect(),
             Some(value) => text(value).map(|text| vec![text]),
         };
-        values.filter(|values: &Vec<_>| !values.is_empty()).map(Some).ok_or_else(|| {
+        values.map(Some).ok_or_else(|| {
             let path = self.path.display();
             UsageError::new(format!(
                 "{key} in {path}: must be a string, a number, true or false, or a list of these"
             ))
         })
+    }
+
+    fn empty_list(&self, key: &str) -> UsageError {
+        let example = match key {
+            "hold" => r#"hold = ["busy", "loading"] (max-wait = "0" holds nothing)"#.to_owned(),
+            "listen" => r#"listen = ["127.0.0.1:6380"]"#.to_owned(),
+            key => format!("{key} = \"…\""),
+        };
+        let path = self.path.display();
+        UsageError::new(format!(
+            "{key} = [] in {path}: names nothing; leave it out, or write it like {example}"
+        ))
     }
 }
 
