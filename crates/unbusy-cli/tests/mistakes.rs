@@ -8,9 +8,11 @@ use std::process::Command;
 use common::{outcome, unbusy};
 
 /// A wrong value for every setting that is more than a file's name.
-const WRONG: [(&str, &str); 22] = [
+const WRONG: [(&str, &str); 24] = [
     ("listen", "6380"),
     ("listen", "127.0.0.1:6380,localhost"),
+    ("listen", "*:6380"),
+    ("listen", "0.0.0.0:0"),
     ("upstream", "localhost:6379"),
     ("upstream", "redis://user:secret@host:port?password=secret"),
     ("upstream", "redis://:secret@127.0.0.1:6379/3"),
@@ -131,6 +133,46 @@ fn of_pairs() {
     messages += &mistake(unbusy(&["proxy"]).env("UNBUSY_TLS_CERT", "a.pem"));
     messages += &mistake_in_file("tls-client-ca = 'ca.pem'");
     insta::assert_snapshot!(messages);
+}
+
+/// What is wrong with them is seen only when the proxy starts.
+#[test]
+fn of_tls_files() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a file");
+    let identity = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let (one, other) = (identity(), identity());
+    write("cert.pem", &one.cert.pem());
+    write("key.pem", &one.signing_key.serialize_pem());
+    write("other.pem", &other.signing_key.serialize_pem());
+    write("bad.pem", "no PEM at all");
+    write("cut.pem", &one.cert.pem()[..100]);
+    write("unbusy.toml", "tls-cert = 'cert.pem'\ntls-key = 'bad.pem'");
+    let message = |args: &[&str]| mistake(unbusy(args).current_dir(&folder));
+    let proxy = |args: &[&str]| message(&[&["proxy", "--listen=127.0.0.1:0"], args].concat());
+    let serving = |cert, key| proxy(&["--tls-cert", cert, "--tls-key", key]);
+    let upstream = |args: &[&str]| proxy(&[&["--upstream=rediss://h"], args].concat());
+    let messages = [
+        serving("bad.pem", "key.pem"),
+        serving("cut.pem", "key.pem"),
+        serving("/nonexistent.pem", "key.pem"),
+        serving("cert.pem", "cert.pem"),
+        serving("cert.pem", "other.pem"),
+        proxy(&["--tls-cert=cert.pem", "--tls-key=key.pem", "--tls-client-ca=key.pem"]),
+        proxy(&["--config=unbusy.toml"]),
+        upstream(&["--upstream-ca=bad.pem"]),
+        upstream(&["--upstream-cert=cert.pem", "--upstream-key=other.pem"]),
+        upstream(&["--upstream-sni=a..b"]),
+        proxy(&["--upstream=rediss://a..b"]),
+        mistake(unbusy(&["run", "--env=CACHE", "--", "true"]).env("CACHE", "rediss://:secret@a..b")),
+        message(&["demo", "--yes", "--plain", "--upstream=rediss://h", "--upstream-ca=bad.pem"]),
+        mistake(
+            unbusy(&["run", "--upstream=rediss://h", "--", "true"])
+                .env("UNBUSY_UPSTREAM_CA", "bad.pem")
+                .current_dir(&folder),
+        ),
+    ];
+    insta::assert_snapshot!(messages.concat());
 }
 
 #[test]

@@ -66,8 +66,10 @@ pub enum StartError {
         listen: Address,
     },
     /// A certificate or key cannot be used.
-    #[error("cannot use {}: {reason}", path.display())]
+    #[error("cannot use {} as {setting}: {reason}", path.display())]
     TlsFile {
+        /// The setting that names the file, such as `tls-cert`.
+        setting: &'static str,
         /// The file.
         path: PathBuf,
         /// What is wrong with it.

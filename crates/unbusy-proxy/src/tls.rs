@@ -3,26 +3,42 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::StartError;
 use crate::config::{ListenerTls, UpstreamTls};
+
+/// A file, and the setting that names it.
+#[derive(Clone, Copy)]
+struct PemFile<'a> {
+    setting: &'static str,
+    path: &'a Path,
+}
+
+impl PemFile<'_> {
+    fn bad(self, reason: impl Into<String>) -> StartError {
+        StartError::TlsFile { setting: self.setting, path: self.path.to_owned(), reason: reason.into() }
+    }
+}
 
 pub(crate) fn acceptor(settings: &ListenerTls) -> Result<TlsAcceptor, StartError> {
     let builder = ServerConfig::builder();
     let builder = match &settings.client_ca {
         None => builder.with_no_client_auth(),
         Some(path) => {
-            let verifier = WebPkiClientVerifier::builder(Arc::new(roots(path)?)).build();
-            builder.with_client_cert_verifier(verifier.map_err(|error| bad(path, &error))?)
+            let file = PemFile { setting: "tls-client-ca", path };
+            let verifier = WebPkiClientVerifier::builder(Arc::new(roots(file)?)).build();
+            builder.with_client_cert_verifier(verifier.map_err(|error| file.bad(error.to_string()))?)
         }
     };
-    let config = builder.with_single_cert(certificates(&settings.cert)?, key(&settings.key)?);
-    Ok(TlsAcceptor::from(Arc::new(config.map_err(|error| bad(&settings.cert, &error))?)))
+    let cert = PemFile { setting: "tls-cert", path: &settings.cert };
+    let key = PemFile { setting: "tls-key", path: &settings.key };
+    let config = builder.with_single_cert(certificates(cert)?, private_key(key)?);
+    Ok(TlsAcceptor::from(Arc::new(config.map_err(|error| unfit(cert, key, error))?)))
 }
 
 pub(crate) fn connector(
@@ -30,15 +46,19 @@ pub(crate) fn connector(
     host: &str,
 ) -> Result<(TlsConnector, ServerName<'static>), StartError> {
     let roots = match &settings.ca {
-        Some(path) => roots(path)?,
+        Some(path) => roots(PemFile { setting: "upstream-ca", path })?,
         None => system_roots(),
     };
     let builder = ClientConfig::builder().with_root_certificates(roots);
     let config = match &settings.client_cert {
         None => builder.with_no_client_auth(),
-        Some((cert, key_path)) => builder
-            .with_client_auth_cert(certificates(cert)?, key(key_path)?)
-            .map_err(|error| bad(cert, &error))?,
+        Some((cert, key)) => {
+            let cert = PemFile { setting: "upstream-cert", path: cert };
+            let key = PemFile { setting: "upstream-key", path: key };
+            builder
+                .with_client_auth_cert(certificates(cert)?, private_key(key)?)
+                .map_err(|error| unfit(cert, key, error))?
+        }
     };
     let name = settings.server_name.as_deref().unwrap_or(host).to_owned();
     let server_name = ServerName::try_from(name.clone());
@@ -54,26 +74,45 @@ fn system_roots() -> RootCertStore {
     roots
 }
 
-fn roots(path: &Path) -> Result<RootCertStore, StartError> {
+fn roots(file: PemFile<'_>) -> Result<RootCertStore, StartError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        roots.add(certificate).map_err(|error| bad(path, &error))?;
+    for certificate in certificates(file)? {
+        roots
+            .add(certificate)
+            .map_err(|error| file.bad(format!("a certificate in it cannot be used: {error}")))?;
     }
     Ok(roots)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
-    let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    match certificates {
-        Ok(found) if found.is_empty() => Err(bad(path, &"no certificate in it")),
-        found => found.map_err(|error| bad(path, &error)),
+fn certificates(file: PemFile<'_>) -> Result<Vec<CertificateDer<'static>>, StartError> {
+    let found = CertificateDer::pem_file_iter(file.path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let found =
+        found.and_then(|found| if found.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(found) });
+    found.map_err(|error| file.bad(unreadable(&error, "no certificate in it")))
+}
+
+fn private_key(file: PemFile<'_>) -> Result<PrivateKeyDer<'static>, StartError> {
+    let found = PrivateKeyDer::from_pem_file(file.path);
+    found.map_err(|error| file.bad(unreadable(&error, "no private key in it, or only one with a password")))
+}
+
+fn unreadable(error: &pem::Error, nothing: &str) -> String {
+    match error {
+        pem::Error::Io(error) => format!("cannot be read: {error}"),
+        pem::Error::NoItemsFound => nothing.to_owned(),
+        pem::Error::MissingSectionEnd { .. } => "its end is missing".to_owned(),
+        _ => "not PEM text".to_owned(),
     }
 }
 
-fn key(path: &Path) -> Result<PrivateKeyDer<'static>, StartError> {
-    PrivateKeyDer::from_pem_file(path).map_err(|error| bad(path, &error))
-}
-
-fn bad(path: &Path, reason: &dyn std::fmt::Display) -> StartError {
-    StartError::TlsFile { path: path.to_owned(), reason: reason.to_string() }
+/// Why a certificate and a key do not do together.
+fn unfit(cert: PemFile<'_>, key: PemFile<'_>, error: rustls::Error) -> StartError {
+    match error {
+        rustls::Error::InconsistentKeys(_) => {
+            cert.bad(format!("its certificate does not belong to the key in {}", key.path.display()))
+        }
+        rustls::Error::InvalidCertificate(_) => cert.bad(error.to_string()),
+        rustls::Error::General(reason) => key.bad(reason),
+        _ => key.bad(error.to_string()),
+    }
 }

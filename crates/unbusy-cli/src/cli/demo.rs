@@ -7,6 +7,7 @@ use unbusy_proxy::Config;
 
 use super::engine::{EngineArgs, StrayTls};
 use super::error::UsageError;
+use super::origins::Origins;
 use super::proxy::DEFAULT_UPSTREAM;
 use super::sources::Origin;
 use super::url::ServerUrl;
@@ -73,6 +74,7 @@ pub(crate) struct DemoSettings {
     pub(crate) config: Config,
     pub(crate) server: DemoServer,
     pub(crate) log: LogSettings,
+    pub(crate) origins: Origins,
 }
 
 /// The server to block.
@@ -98,6 +100,7 @@ impl DemoArgs {
             config: self.engine.config(&from, &server, StrayTls::Ignored)?,
             server: stated.map_or_else(|| DemoServer::Own(self.server.clone()), DemoServer::Users),
             log: self.engine.log(&from, Usual::Warn)?,
+            origins: from.origins(),
         })
     }
 }

@@ -3,6 +3,7 @@ mod demo;
 mod engine;
 mod error;
 mod file;
+mod origins;
 mod parse;
 mod proxy;
 mod run;

@@ -118,6 +118,11 @@ pub(crate) fn variable(text: &str) -> Parsed<String> {
 }
 
 pub(crate) fn listen(text: &str) -> Parsed<Address> {
+    if let Some(port) = text.strip_prefix("*:") {
+        return Err(format!(
+            "not an address; all those of this machine are written 0.0.0.0:{port} or [::]:{port}"
+        ));
+    }
     let address = match text.strip_prefix("unix:") {
         Some("") => None,
         Some(path) => Some(Address::Unix(PathBuf::from(path))),
@@ -188,7 +193,8 @@ mod tests {
         assert_eq!(listen("localhost:6380"), tcp("localhost", 6380));
         assert_eq!(listen("[::1]:6380"), tcp("::1", 6380));
         assert_eq!(listen("unix:/run/u.sock"), Ok(Address::Unix("/run/u.sock".into())));
-        for wrong in ["", "6380", ":6380", "::1:6380", "[::1]", "host:65536", "redis://h:1", "unix:", "[h]:1"]
+        for wrong in
+            ["", "6380", ":6380", "::1:6380", "[::1]", "host:65536", "redis://h:1", "unix:", "[h]:1", "*:1"]
         {
             assert!(listen(wrong).is_err(), "{wrong}");
         }

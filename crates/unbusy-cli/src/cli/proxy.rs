@@ -5,6 +5,7 @@ use unbusy_proxy::{Config, ListenerTls};
 
 use super::engine::{EngineArgs, StrayTls};
 use super::error::UsageError;
+use super::origins::Origins;
 use super::parse;
 use super::sources::Sources;
 use super::url::{self, ServerUrl};
@@ -82,6 +83,7 @@ pub(crate) struct ProxySettings {
     pub(crate) config: Config,
     pub(crate) server: ServerUrl,
     pub(crate) log: LogSettings,
+    pub(crate) origins: Origins,
 }
 
 impl ProxyArgs {
@@ -93,7 +95,8 @@ impl ProxyArgs {
             None => url::for_any_client(DEFAULT_UPSTREAM).map_err(UsageError::new)?,
         };
         let config = self.config(&from, &server)?;
-        Ok(ProxySettings { config, server, log: self.engine.log(&from, Usual::Info)? })
+        let log = self.engine.log(&from, Usual::Info)?;
+        Ok(ProxySettings { config, server, log, origins: from.origins() })
     }
 
     fn config(&self, from: &Sources, server: &ServerUrl) -> Result<Config, UsageError> {

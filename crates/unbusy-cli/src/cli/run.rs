@@ -7,6 +7,7 @@ use unbusy_proxy::{Address, Config};
 
 use super::engine::{EngineArgs, StrayTls};
 use super::error::UsageError;
+use super::origins::Origins;
 use super::parse;
 use super::proxy::DEFAULT_UPSTREAM;
 use super::sources::{Origin, Sources, variable_text};
@@ -80,6 +81,7 @@ pub(crate) struct RunSettings {
     /// The place of an upstream that a nested `unbusy run` sees, too, but that is not meant for it.
     pub(crate) spent: Option<String>,
     pub(crate) log: LogSettings,
+    pub(crate) origins: Origins,
 }
 
 #[derive(Debug)]
@@ -114,7 +116,12 @@ impl RunArgs {
         one_server(&variables)?;
         let config = self.engine.config(&from, &variables[0].server, StrayTls::Ignored)?;
         let spent = self.spent(&from)?;
-        Ok(RunSettings { config, variables, spent, log: self.engine.log(&from, Usual::Warn)? })
+        let log = self.engine.log(&from, Usual::Warn)?;
+        let mut origins = from.origins();
+        if self.stated(&from)?.is_none() {
+            origins.note("upstream", &Origin::Variable(variables[0].name.clone()));
+        }
+        Ok(RunSettings { config, variables, spent, log, origins })
     }
 
     fn variables(&self, from: &Sources) -> Result<Vec<Variable>, UsageError> {

@@ -2,17 +2,20 @@
 //!
 //! All three give text, and one parser per setting reads it, so that a value means the same and a mistake reads the
 //! same wherever it was written.
+use std::cell::RefCell;
 use std::env::VarError;
 use std::path::PathBuf;
 
 use super::error::UsageError;
 use super::file::ConfigFile;
+use super::origins::Origins;
 use super::parse::{self, Parsed};
 
 /// The places that settings are looked up in. The command line's values come with each question.
 #[derive(Debug)]
 pub(crate) struct Sources {
     file: Option<ConfigFile>,
+    found: RefCell<Origins>,
 }
 
 /// Where a value was written, for messages.
@@ -35,14 +38,14 @@ struct Given {
 impl Sources {
     /// Reads the configuration file, if `--config` or its variable names one.
     pub(crate) fn open(config: Option<&String>) -> Result<Self, UsageError> {
-        let without_file = Self { file: None };
+        let without_file = Self { file: None, found: RefCell::default() };
         let Some(path) = without_file.one("config", config, parse::path)? else { return Ok(without_file) };
         let Some(origin) = without_file.origin("config", config)? else { return Ok(without_file) };
         let text = std::fs::read_to_string(&path).map_err(|error| {
             let problem = format!("cannot be read: {error}; write it like /etc/unbusy/unbusy.toml");
             origin.wrong(&path.display().to_string(), &problem)
         })?;
-        Ok(Self { file: Some(ConfigFile::read(path, &text)?) })
+        Ok(Self { file: Some(ConfigFile::read(path, &text)?), ..without_file })
     }
 
     /// A setting with one value.
@@ -119,12 +122,24 @@ impl Sources {
         self.file.as_ref().map_or(Ok(false), |file| Ok(file.values(name)?.is_some()))
     }
 
+    /// Where the settings were written that were looked up so far.
+    pub(crate) fn origins(&self) -> Origins {
+        self.found.borrow().clone()
+    }
+
     fn find<'a>(
         &self,
         name: &'static str,
         flags: impl IntoIterator<Item = &'a String>,
     ) -> Result<Option<Given>, UsageError> {
-        let flags: Vec<String> = flags.into_iter().cloned().collect();
+        let given = self.look_up(name, flags.into_iter().cloned().collect())?;
+        if let Some(given) = &given {
+            self.found.borrow_mut().note(name, &given.origin);
+        }
+        Ok(given)
+    }
+
+    fn look_up(&self, name: &'static str, flags: Vec<String>) -> Result<Option<Given>, UsageError> {
         if !flags.is_empty() {
             return Ok(Some(Given { origin: Origin::Flag(name), values: flags }));
         }
@@ -154,7 +169,7 @@ impl Origin {
         }
     }
 
-    fn wrong(&self, value: &str, problem: &str) -> UsageError {
+    pub(crate) fn wrong(&self, value: &str, problem: &str) -> UsageError {
         let value = parse::without_secrets(value);
         UsageError::new(match self {
             Self::Flag(_) | Self::Variable(_) => format!("{self} {value:?}: {problem}"),

@@ -20,13 +20,13 @@ use crate::logging::{self, Format};
 const ECHO: Duration = Duration::from_millis(20);
 
 pub(crate) fn run(args: &ProxyArgs) -> anyhow::Result<ExitCode> {
-    let ProxySettings { config, server, log } = args.settings()?;
+    let ProxySettings { config, server, log, origins } = args.settings()?;
     logging::start(log)?;
     // Before the start, so that a signal during it is not lost and leaves no socket behind.
     let signals = SignalsInfo::<WithOrigin>::new(heard())?;
     let (drain, clients) = (config.drain, config.max_connections);
     let room = open_files::make_room(clients);
-    let proxy = Proxy::start(config)?;
+    let proxy = Proxy::start(config).map_err(|error| origins.explain(error.into()))?;
     for address in proxy.addresses() {
         announce(address, &server.to_string(), log.format);
     }

@@ -21,7 +21,8 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     logging::start(settings.log)?;
     let place = Place::new(args.unix)?;
     settings.config.listen = vec![place.listen.clone()];
-    let proxy = Proxy::start(settings.config.clone())?;
+    let proxy = Proxy::start(settings.config.clone());
+    let proxy = proxy.map_err(|error| settings.origins.explain(error.into()))?;
     let code = child::run(command(args, &settings, &proxy.addresses()[0]))?;
     proxy.stopper().drain(LAST_WORDS);
     proxy.join();

@@ -41,7 +41,8 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         logging::start(settings.log)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(demo(settings, args.yes, plain))
+    let origins = settings.origins.clone();
+    runtime.block_on(demo(settings, args.yes, plain)).map_err(|error| origins.explain(error))
 }
 
 /// What came of the play.
