@@ -204,7 +204,8 @@ fn of_run() {
             .env("CACHE", "redis://:secret@a/1")
             .env("QUEUE", "redis://b/1"),
     );
-    let messages = [one, two, three].concat();
+    let four = mistake(&mut unbusy(&["run", "--env", "CACHE,QUEUE", "--", "true"]));
+    let messages = [one, two, three, four].concat();
     insta::assert_snapshot!(messages);
 }
 

@@ -110,9 +110,16 @@ pub(crate) fn server_name(text: &str) -> Parsed<String> {
     Ok(text.to_owned())
 }
 
+/// A name that every shell takes.
 pub(crate) fn variable(text: &str) -> Parsed<String> {
-    if text.is_empty() || text.contains(['=', '\0']) {
-        return Err("not a variable's name; write it like REDIS_URL or CELERY_BROKER_URL".to_owned());
+    let is_name = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && text.starts_with(|c: char| !c.is_ascii_digit());
+    if !is_name {
+        return Err(
+            "not a variable's name; write it like REDIS_URL, and several like --env REDIS_URL --env \
+                    CELERY_BROKER_URL"
+                .to_owned(),
+        );
     }
     Ok(text.to_owned())
 }
@@ -184,6 +191,16 @@ mod tests {
         assert!(positive_duration("0s").is_err());
         assert_eq!(busy_threshold("auto"), Ok(BusyThreshold::Auto));
         assert_eq!(busy_threshold("0"), Ok(BusyThreshold::Fixed(Duration::ZERO)));
+    }
+
+    #[test]
+    fn variables() {
+        for name in ["REDIS_URL", "_x9", "a"] {
+            assert_eq!(variable(name), Ok(name.to_owned()));
+        }
+        for wrong in ["", "A,B", "A=B", "A B", "9A", "A-B", "É"] {
+            assert!(variable(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]
