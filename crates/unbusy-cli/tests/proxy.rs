@@ -244,24 +244,42 @@ fn goes_on_when_nobody_reads_its_log() {
 }
 
 /// `unbusy proxy` in a shell that limits open files.
-fn limited(ulimit: &str, server: &ScriptedServer) -> Running {
+fn limited(ulimit: &str, clients: &str, server: &ScriptedServer) -> Running {
     let script =
         format!("ulimit {ulimit} && exec {} proxy --listen 127.0.0.1:0", env!("CARGO_BIN_EXE_unbusy"));
     let mut command = with_own_environment("sh", &["-c", &script]);
-    Running::with_log(command.env("UNBUSY_UPSTREAM", server.url()).env("UNBUSY_MAX_CONNECTIONS", "500"))
+    Running::with_log(command.env("UNBUSY_UPSTREAM", server.url()).env("UNBUSY_MAX_CONNECTIONS", clients))
 }
 
 #[test]
 fn raises_the_limit_on_open_files_as_far_as_it_may() {
     let server = server();
-    let proxy = limited("-Sn 200", &server);
+    let proxy = limited("-Sn 200", "500", &server);
     proxy.line_with("listening on");
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", proxy.pid())).expect("its limits");
     let open_files = limits.lines().find(|line| line.starts_with("Max open files")).expect("a limit");
     assert_eq!(open_files.split_whitespace().nth(3), Some("1064"));
 
-    let warning = limited("-n 264", &server).line_with("open files");
+    let warning = limited("-n 264", "500", &server).line_with("open files");
     assert!(warning.contains("WARN") && warning.contains("room for 100 clients, not 500"), "{warning}");
+}
+
+/// The usual 10000 are nobody's wish.
+#[test]
+fn a_limit_on_open_files_is_warned_of_only_if_it_matters() {
+    let server = server();
+    for (ulimit, clients, warns) in [("-n 2064", "", false), ("-n 2062", "", true), ("-n 2064", "1001", true)]
+    {
+        let proxy = limited(ulimit, clients, &server);
+        proxy.line_with("listening on");
+        proxy.signal(Signal::TERM);
+        let rest = proxy.rest();
+        assert_eq!(
+            rest.iter().any(|line| line.contains("open files")),
+            warns,
+            "{ulimit} {clients} {rest:#?}"
+        );
+    }
 }
 
 #[test]

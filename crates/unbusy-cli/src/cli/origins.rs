@@ -14,6 +14,11 @@ impl Origins {
         self.0.insert(name, origin.clone());
     }
 
+    /// Whether a setting was written anywhere.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// The same error, as a mistake in a setting if it is one.
     pub(crate) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
         let error = match error.downcast::<StartError>() {
@@ -41,7 +46,7 @@ impl Origins {
                 path.display().to_string(),
                 format!("{reason}; name a PEM file, like /etc/unbusy/{setting}.pem"),
             ),
-            StartError::ServerName { name, .. } if self.0.contains_key("upstream-sni") => (
+            StartError::ServerName { name, .. } if self.has("upstream-sni") => (
                 "upstream-sni",
                 name.clone(),
                 "no certificate can have this name; write it like redis.example.com".to_owned(),

@@ -19,6 +19,9 @@ use crate::logging::{self, Format};
 /// so soon, and from there, the second signal is the first one again.
 const ECHO: Duration = Duration::from_millis(20);
 
+/// Room for more clients is enough for whoever has not asked for a number of them.
+const FEW_CLIENTS: usize = 1000;
+
 pub(crate) fn run(args: &ProxyArgs) -> anyhow::Result<ExitCode> {
     let ProxySettings { config, server, log, origins } = args.settings()?;
     logging::start(log)?;
@@ -30,7 +33,7 @@ pub(crate) fn run(args: &ProxyArgs) -> anyhow::Result<ExitCode> {
     for address in proxy.addresses() {
         announce(address, &server.to_string(), log.format);
     }
-    if room < clients {
+    if room < clients && (origins.has("max-connections") || room < FEW_CLIENTS) {
         warn!(
             "the limit on open files leaves room for {room} clients, not {clients}: see ulimit -n, LimitNOFILE="
         );
