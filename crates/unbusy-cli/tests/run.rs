@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::{Running, outcome, unbusy, with_own_environment};
+use common::{Running, outcome, terminal, unbusy, with_own_environment};
 use rustix::process::Signal;
 use testkit::{BusyScript, Client, Flavor, ScriptedServer, Server, encode};
 
@@ -265,15 +265,4 @@ fn after_ctrl_c(child: &[&str]) -> Vec<String> {
     let words = run.rest();
     assert_eq!(run.exit().code(), Some(0));
     words
-}
-
-/// A terminal: the end where a person types, and the end where programs read.
-fn terminal() -> (File, File) {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
-    grantpt(&keyboard).and_then(|()| unlockpt(&keyboard)).expect("a terminal of our own");
-    let name = ptsname(&keyboard, Vec::new()).expect("a terminal's name");
-    let name = name.to_str().expect("a path");
-    let terminal = File::options().read(true).write(true).open(name).expect("the terminal's other end");
-    (File::from(keyboard), terminal)
 }

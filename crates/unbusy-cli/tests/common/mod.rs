@@ -1,6 +1,7 @@
 //! The `unbusy` binary with an environment of the test's own.
 #![allow(dead_code, reason = "each test binary uses its share")]
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -110,6 +111,17 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A terminal: the end where a person types, and the end where programs read.
+pub(crate) fn terminal() -> (File, File) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&keyboard).and_then(|()| unlockpt(&keyboard)).expect("a terminal of our own");
+    let name = ptsname(&keyboard, Vec::new()).expect("a terminal's name");
+    let name = name.to_str().expect("a path");
+    let terminal = File::options().read(true).write(true).open(name).expect("the terminal's other end");
+    (File::from(keyboard), terminal)
 }
 
 fn collect(pipe: impl std::io::Read + Send + 'static) -> Receiver<String> {

@@ -41,7 +41,22 @@ pub(super) async fn given(server: &ServerUrl, stage: &Stage) -> std::io::Result<
     std::thread::spawn(move || {
         let mut line = String::new();
         let read = std::io::stdin().read_line(&mut line);
-        let _ = answer.send(read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes"));
+        let _ = answer.send(read.is_ok() && is_yes(&line));
     });
     Ok(answered.await.unwrap_or(false))
+}
+
+fn is_yes(answer: &str) -> bool {
+    ["y", "yes"].iter().any(|yes| answer.trim().eq_ignore_ascii_case(yes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_yes_is_yes() {
+        assert!(["y\n", "Y\n", " yes \n", "Yes\n", "YES"].into_iter().all(is_yes));
+        assert!(!["", "\n", "n\n", "no\n", "yesterday\n"].into_iter().any(is_yes));
+    }
 }

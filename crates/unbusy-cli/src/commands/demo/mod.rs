@@ -69,6 +69,9 @@ async fn demo(settings: DemoSettings, agreed: bool, plain: bool) -> anyhow::Resu
             Err(error) => Outcome::Played(Err(error.into())),
         },
     };
+    if let Outcome::Interrupted(_) = outcome {
+        tell_what_is_left(&stage, &board);
+    }
     let cleared = tokio::select! {
         cleared = stage.clear(&board) => cleared,
         code = signals.next() => {
@@ -99,6 +102,20 @@ async fn prepare(settings: DemoSettings, agreed: bool) -> anyhow::Result<Option<
         DemoServer::Own(_) | DemoServer::Users(_) => true,
     };
     Ok(wanted.then_some(stage))
+}
+
+/// A server of the user's is not left before all is as it was, which can take as long as its threshold.
+fn tell_what_is_left(stage: &Stage, board: &Board) {
+    if stage.has_own_server() {
+        return;
+    }
+    if let Some(wait) = script::deaf_for(stage, board) {
+        let seconds = wait.as_secs_f64();
+        say(&format!("Ending: SCRIPT KILL goes to the server when it listens, in {seconds:.1} s,\n"));
+    } else {
+        say("Ending: no script runs,\n");
+    }
+    say("then the keys are removed. Ctrl-C again leaves both as they are.\n");
 }
 
 // Not println, which panics when nobody reads.

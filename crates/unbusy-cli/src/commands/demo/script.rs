@@ -40,6 +40,16 @@ pub(super) async fn block(stage: &Stage, board: &Arc<Board>, length: Duration) -
     run.await?
 }
 
+/// How long the script is not to be ended yet, if it runs.
+pub(super) fn deaf_for(stage: &Stage, board: &Board) -> Option<Duration> {
+    match board.script() {
+        ScriptState::Running { since, .. } => {
+            Some((stage.plan.threshold + HEARD).saturating_sub(since.elapsed()))
+        }
+        ScriptState::NotYet | ScriptState::Over => None,
+    }
+}
+
 /// Ends the script if it still runs.
 ///
 /// SCRIPT KILL ends whatever script runs. One of ours that is unanswered for longer than the threshold is

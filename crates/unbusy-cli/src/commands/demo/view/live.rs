@@ -75,7 +75,7 @@ fn draw(frame: &mut Frame<'_>, board: &Board, plan: &Plan, paces: &[(Group, Pace
 
 fn draw_title(frame: &mut Frame<'_>, area: Rect, board: &Board, plan: &Plan) {
     let [left, right] = Layout::horizontal([Constraint::Fill(1), Constraint::Length(14)]).areas(area);
-    frame.render_widget(Line::from("unbusy demo".bold()), left);
+    frame.render_widget(Line::from(vec!["unbusy demo".bold(), "   Ctrl-C or q ends it".dim()]), left);
     let (elapsed, total) = (board.elapsed().as_secs_f64(), plan.total().as_secs_f64());
     frame.render_widget(Line::from(format!("{elapsed:.1} of {total:.0} s")).right_aligned(), right);
 }
