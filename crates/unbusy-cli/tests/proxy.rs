@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::{Running, outcome, unbusy, with_own_environment};
 use rustix::process::Signal;
-use testkit::{Client, ScriptedServer, encode};
+use testkit::{Client, Flavor, ScriptedServer, Server, encode};
 
 /// A server that answers every command with PONG.
 fn server() -> ScriptedServer {
@@ -115,6 +115,15 @@ fn every_signal_that_ends_it_does_so_in_good_order() {
         assert_eq!(told.contains("SIGTERM"), signal == Signal::HUP, "{told}");
         assert_eq!(proxy.exit().code(), Some(0));
     }
+}
+
+#[test]
+fn logs_durations_as_numbers() {
+    let server = Server::builder(Flavor::Redis70).threshold(Duration::from_millis(1500)).start();
+    let args = ["proxy", "--listen=127.0.0.1:0", "--log-format=json", "-v", "--upstream", &server.url()];
+    let proxy = Running::with_log(&mut unbusy(&args));
+    let line = proxy.line_with("the server's threshold");
+    assert!(line.contains(r#""threshold_ms":1500,"#), "{line}");
 }
 
 #[test]

@@ -1,42 +1,32 @@
 //! Engine events as log lines: one notice per episode, not one per client.
 
+use std::time::Duration;
+
 use unbusy_core::{Cause, EpisodeReport, Event};
+
+/// An [`EpisodeReport`] with all its fields; `tracing` wants the level as a word.
+macro_rules! tell {
+    ($level:ident, $report:expr, $text:literal) => {{
+        let EpisodeReport { cause, lasted, connections, commands, given_up, rejected, .. } = $report;
+        let (cause, lasted_ms) = (cause.name(), millis(*lasted));
+        tracing::$level!(cause, lasted_ms, connections, commands, given_up, rejected, $text);
+    }};
+}
 
 pub(crate) fn log(event: &Event) {
     match event {
         Event::EpisodeBegan { cause } => {
             tracing::warn!(cause = cause.name(), "the server is {}; commands are held", words(*cause));
         }
-        Event::EpisodeEnded(report) => {
-            let EpisodeReport { cause, lasted, connections, commands, given_up, rejected, .. } = report;
-            let cause = cause.name();
-            tracing::info!(
-                cause,
-                ?lasted,
-                connections,
-                commands,
-                given_up,
-                rejected,
-                "the server accepts commands again"
-            );
-        }
-        Event::EpisodeLeft(report) => {
-            let EpisodeReport { cause, lasted, connections, commands, given_up, rejected, .. } = report;
-            let cause = cause.name();
-            tracing::warn!(
-                cause,
-                ?lasted,
-                connections,
-                commands,
-                given_up,
-                rejected,
-                "ending while the server is busy"
-            );
-        }
+        Event::EpisodeEnded(report) => tell!(info, report, "the server accepts commands again"),
+        Event::EpisodeLeft(report) => tell!(warn, report, "ending while the server is busy"),
         Event::StallBegan => tracing::debug!("the server is silent"),
-        Event::StallEnded { lasted } => tracing::debug!(?lasted, "the server speaks again"),
+        Event::StallEnded { lasted } => {
+            tracing::debug!(lasted_ms = millis(*lasted), "the server speaks again");
+        }
         Event::ThresholdLearned { threshold } => {
-            tracing::info!(?threshold, "BUSY came sooner than the assumed threshold; assuming this one");
+            let threshold_ms = millis(*threshold);
+            tracing::info!(threshold_ms, "BUSY came sooner than the assumed threshold; assuming this one");
         }
         Event::Hole => tracing::warn!(
             "a command was executed behind one that was rejected; the rejected ones were given up, so that nothing is reordered"
@@ -51,6 +41,11 @@ pub(crate) fn log(event: &Event) {
         }
         other => tracing::info!(?other, "event"),
     }
+}
+
+/// A duration as it is logged: a number, which programs can compare, with the unit in the field's name.
+pub(crate) const fn millis(duration: Duration) -> u64 {
+    duration.as_millis() as u64
 }
 
 const fn words(cause: Cause) -> &'static str {

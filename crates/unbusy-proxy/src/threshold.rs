@@ -12,6 +12,7 @@ use unbusy_core::DEFAULT_THRESHOLD;
 use unbusy_core::resp::{ReplyScanner, Scanned, args};
 
 use crate::config::Upstream;
+use crate::notices;
 use crate::shared::Shared;
 use crate::stream::Stream;
 use crate::upstream::Connector;
@@ -51,7 +52,7 @@ pub(crate) async fn follow(shared: Arc<Shared>, connector: Arc<Connector>, upstr
         };
         if let Some(threshold) = known {
             if told != Some(threshold) {
-                tracing::debug!(?threshold, "the server's threshold");
+                tracing::debug!(threshold_ms = notices::millis(threshold), "the server's threshold");
             }
             told = Some(threshold);
             shared.set_threshold((!threshold.is_zero()).then_some(threshold));
