@@ -1,0 +1,85 @@
+//! Clients that listen: what a running script does reaches those who are blocked, subscribed or monitoring when the
+//! server gives it to them, no sooner and no later, and what they send meanwhile is held without disturbing it.
+#[path = "e2e/mod.rs"]
+mod e2e;
+
+use std::time::Duration;
+
+use testkit::{Client, Flavor, Reply, Server, busy_lua, wait_until_busy};
+
+use e2e::{SOON, Wire, on_every_server, pipeline, ready, show, start_proxy, wait_until};
+
+/// Long enough to look several times while the server is busy.
+const SCRIPT: Duration = Duration::from_millis(600);
+
+on_every_server!(
+    a_popper_waits_for_the_end_of_the_script,
+    a_reader_of_a_stream_waits_for_the_end_of_the_script,
+);
+
+/// Sends a script, past the proxy, that does one thing, spins, and does another; the server is busy when this returns.
+fn start_script(server: &Server, early: &str, late: &str) -> Client {
+    let spin = busy_lua();
+    // Redis 6.2 wants to be told before the first write.
+    let lua = format!(
+        "if redis.replicate_commands then redis.replicate_commands() end \
+         local function spin() {spin} end {early} spin() {late}"
+    );
+    let mut client = server.client();
+    client.send_cmd(&["EVAL", &lua, "0", &SCRIPT.as_millis().to_string()]);
+    wait_until_busy(server.address());
+    client
+}
+
+/// Waits for the end of the script; up to then all that comes must please.
+fn assert_while_busy(server: &Server, wire: &mut Wire, expected: &str, pleases: impl Fn(&[u8]) -> bool) {
+    let mut control = server.client();
+    wait_until("the end of the script", || {
+        // In this order: what has come before the server says that it is busy came in the middle of the script.
+        wire.read_ready();
+        let busy = control.cmd(&["PING"]).is_busy();
+        assert!(!busy || pleases(&wire.seen), "expected {expected} while busy: {}", show(&wire.seen));
+        !busy
+    });
+}
+
+fn assert_comes(wire: &mut Wire, expected: &[u8]) {
+    let came = wire.wait_for(SOON, |seen| seen.len() >= expected.len());
+    assert!(came && wire.seen == expected, "{} instead of {}", show(&wire.seen), show(expected));
+    wire.take();
+}
+
+fn a_popper_waits_for_the_end_of_the_script(flavor: Flavor) {
+    let push = "redis.call('RPUSH', 'q', 'x')";
+    let length = "return redis.call('LLEN', 'q')";
+    blocked(flavor, "BLPOP q 0", push, length, b"*2\r\n$1\r\nq\r\n$1\r\nx\r\n");
+}
+
+fn a_reader_of_a_stream_waits_for_the_end_of_the_script(flavor: Flavor) {
+    let add = "redis.call('XADD', 's', '1-1', 'f', 'v')";
+    let length = "return redis.call('XLEN', 's')";
+    let entry = b"*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n";
+    blocked(flavor, "XREAD BLOCK 0 STREAMS s $", add, length, entry);
+}
+
+/// Blocked before the script begins, which then brings what is waited for. Redis 6.2 would give it away in the middle
+/// of the script if anybody sent a command that is allowed while busy.
+fn blocked(flavor: Flavor, blocking: &str, early: &str, length: &str, element: &[u8]) {
+    let server = Server::start(flavor);
+    let proxy = start_proxy(&server, &[]);
+    let mut held = ready(proxy.address());
+    let mut wire = Wire::connect(proxy.address());
+    wire.send(&pipeline(&[blocking, "INCR n"]));
+    let mut control = server.client();
+    wait_until("the server has a blocked client", || {
+        control.cmd(&["INFO", "clients"]).text().contains("blocked_clients:1")
+    });
+    let mut script = start_script(&server, early, length);
+    // One whose command is tried again and again.
+    held.send_cmd(&["GET", "held"]);
+    assert_while_busy(&server, &mut wire, "nothing", <[u8]>::is_empty);
+    assert_comes(&mut wire, &[element, b":1\r\n"].concat());
+    assert_eq!(script.read_reply().integer(), 1, "the script still had its element at its end");
+    assert_eq!(held.read_reply(), Reply::Null);
+    assert_eq!(control.cmd(&["GET", "n"]).text(), "1");
+}
