@@ -5,9 +5,9 @@ mod e2e;
 
 use std::time::Duration;
 
-use testkit::{Client, Flavor, Reply, Server, busy_lua, wait_until_busy};
+use testkit::{Client, Flavor, Proxy, Reply, Server, busy_lua, wait_until_busy};
 
-use e2e::{SOON, Wire, on_every_server, pipeline, ready, show, start_proxy, wait_until};
+use e2e::{SOON, Wire, command, on_every_server, pipeline, ready, show, start_proxy, wait_until, words};
 
 /// Long enough to look several times while the server is busy.
 const SCRIPT: Duration = Duration::from_millis(600);
@@ -15,6 +15,10 @@ const SCRIPT: Duration = Duration::from_millis(600);
 on_every_server!(
     a_popper_waits_for_the_end_of_the_script,
     a_reader_of_a_stream_waits_for_the_end_of_the_script,
+    subscribers_hear_the_script_while_they_are_held,
+    subscribers_hear_the_script_while_they_are_held_in_resp3,
+    subscribers_of_shards_hear_the_script_while_they_are_held,
+    subscribers_of_shards_hear_the_script_while_they_are_held_in_resp3,
 );
 
 /// Sends a script, past the proxy, that does one thing, spins, and does another; the server is busy when this returns.
@@ -29,6 +33,10 @@ fn start_script(server: &Server, early: &str, late: &str) -> Client {
     client.send_cmd(&["EVAL", &lua, "0", &SCRIPT.as_millis().to_string()]);
     wait_until_busy(server.address());
     client
+}
+
+fn is_busy(server: &Server) -> bool {
+    server.client().cmd(&["PING"]).is_busy()
 }
 
 /// Waits for the end of the script; up to then all that comes must please.
@@ -82,4 +90,58 @@ fn blocked(flavor: Flavor, blocking: &str, early: &str, length: &str, element: &
     assert_eq!(script.read_reply().integer(), 1, "the script still had its element at its end");
     assert_eq!(held.read_reply(), Reply::Null);
     assert_eq!(control.cmd(&["GET", "n"]).text(), "1");
+}
+
+fn subscribers_hear_the_script_while_they_are_held(flavor: Flavor) {
+    subscribed(flavor, "", 2);
+}
+
+fn subscribers_hear_the_script_while_they_are_held_in_resp3(flavor: Flavor) {
+    subscribed(flavor, "", 3);
+}
+
+fn subscribers_of_shards_hear_the_script_while_they_are_held(flavor: Flavor) {
+    if flavor != Flavor::Redis62 {
+        subscribed(flavor, "s", 2);
+    }
+}
+
+fn subscribers_of_shards_hear_the_script_while_they_are_held_in_resp3(flavor: Flavor) {
+    if flavor != Flavor::Redis62 {
+        subscribed(flavor, "s", 3);
+    }
+}
+
+/// `kind` stands in front of the names of commands and messages.
+fn subscribed(flavor: Flavor, kind: &str, protocol: u8) {
+    let server = Server::start(flavor);
+    let proxy = start_proxy(&server, &[]);
+    let mut wire = greeted(&proxy, protocol);
+    let frame = |what: &str, name: &str, end: &str| {
+        let mark = if protocol == 3 { '>' } else { '*' };
+        let what = format!("{kind}{what}");
+        format!("{mark}3\r\n${}\r\n{what}\r\n$1\r\n{name}\r\n{end}\r\n", what.len()).into_bytes()
+    };
+    wire.send(&command(&format!("{kind}subscribe a")));
+    assert_comes(&mut wire, &frame("subscribe", "a", ":1"));
+    let publish = |message: u8| format!("redis.call('{kind}publish', 'a', '{message}')");
+    let mut script = start_script(&server, &publish(1), &format!("return {}", publish(2)));
+    wire.send(&command(&format!("{kind}subscribe b")));
+    assert_comes(&mut wire, &frame("message", "a", "$1\r\n1"));
+    assert!(is_busy(&server), "the first message comes in the middle of the script");
+    assert_while_busy(&server, &mut wire, "nothing more", <[u8]>::is_empty);
+    // Subscribed when the script has ended, so behind its last message.
+    assert_comes(&mut wire, &[frame("message", "a", "$1\r\n2"), frame("subscribe", "b", ":2")].concat());
+    assert_eq!(script.read_reply().integer(), 1, "the second message had one receiver");
+    server.client().cmd(&words(&format!("{kind}publish b 3")));
+    assert_comes(&mut wire, &frame("message", "b", "$1\r\n3"));
+}
+
+/// A connection that speaks this protocol.
+fn greeted(proxy: &Proxy, protocol: u8) -> Wire {
+    let mut wire = Wire::connect(proxy.address());
+    wire.send(&pipeline(&[&format!("HELLO {protocol}"), "PING"]));
+    assert!(wire.wait_for(SOON, |seen| seen.ends_with(b"+PONG\r\n")), "{}", show(&wire.seen));
+    wire.take();
+    wire
 }
