@@ -11,6 +11,8 @@ use e2e::{SOON, Wire, command, on_every_server, pipeline, ready, show, start_pro
 
 /// Long enough to look several times while the server is busy.
 const SCRIPT: Duration = Duration::from_millis(600);
+/// A monitor sees each of the script's looks at the clock, so there are to be few.
+const LOOPS: &str = "do for _ = 1, 100000 do end end";
 
 on_every_server!(
     a_popper_waits_for_the_end_of_the_script,
@@ -19,11 +21,13 @@ on_every_server!(
     subscribers_hear_the_script_while_they_are_held_in_resp3,
     subscribers_of_shards_hear_the_script_while_they_are_held,
     subscribers_of_shards_hear_the_script_while_they_are_held_in_resp3,
+    a_monitor_sees_the_script_and_has_its_own_reply_once,
+    monitoring_begins_when_the_script_has_ended,
 );
 
 /// Sends a script, past the proxy, that does one thing, spins, and does another; the server is busy when this returns.
 fn start_script(server: &Server, early: &str, late: &str) -> Client {
-    let spin = busy_lua();
+    let spin = busy_lua().replace("do end", LOOPS);
     // Redis 6.2 wants to be told before the first write.
     let lua = format!(
         "if redis.replicate_commands then redis.replicate_commands() end \
@@ -55,6 +59,10 @@ fn assert_comes(wire: &mut Wire, expected: &[u8]) {
     let came = wire.wait_for(SOON, |seen| seen.len() >= expected.len());
     assert!(came && wire.seen == expected, "{} instead of {}", show(&wire.seen), show(expected));
     wire.take();
+}
+
+fn contains(seen: &[u8], part: &str) -> bool {
+    seen.windows(part.len()).any(|window| window == part.as_bytes())
 }
 
 fn a_popper_waits_for_the_end_of_the_script(flavor: Flavor) {
@@ -144,4 +152,46 @@ fn greeted(proxy: &Proxy, protocol: u8) -> Wire {
     assert!(wire.wait_for(SOON, |seen| seen.ends_with(b"+PONG\r\n")), "{}", show(&wire.seen));
     wire.take();
     wire
+}
+
+/// The lines of a monitor look like the reply to PING.
+fn a_monitor_sees_the_script_and_has_its_own_reply_once(flavor: Flavor) {
+    const PONG: &str = "\r\n+PONG\r\n";
+    let server = Server::start(flavor);
+    let proxy = start_proxy(&server, &[]);
+    for protocol in [2, 3] {
+        let mut wire = greeted(&proxy, protocol);
+        wire.send(&command("MONITOR"));
+        assert!(wire.wait_for(SOON, |seen| seen.starts_with(b"+OK\r\n")), "{}", show(&wire.seen));
+        let mut script =
+            start_script(&server, "redis.call('GET', 'early')", "return redis.call('GET', 'late')");
+        wire.send(&command("PING"));
+        let line = |key: &str| format!(" lua] \"GET\" \"{key}\"\r\n");
+        assert!(wire.wait_for(SOON, |seen| contains(seen, &line("early"))), "{}", show(&wire.seen));
+        assert!(is_busy(&server), "the script's lines come while it runs");
+        assert_while_busy(&server, &mut wire, "no reply", |seen| !contains(seen, PONG));
+        assert_eq!(script.read_reply(), Reply::Null);
+        wire.send(&command("ECHO done"));
+        assert!(wire.wait_for(SOON, |seen| contains(seen, "$4\r\ndone\r\n")), "{}", show(&wire.seen));
+        let seen = String::from_utf8_lossy(&wire.seen);
+        assert!(seen.contains(&line("late")), "{seen}");
+        assert_eq!(seen.matches(PONG).count(), 1, "{seen}");
+        assert!(!seen.contains("-BUSY"), "{seen}");
+    }
+}
+
+fn monitoring_begins_when_the_script_has_ended(flavor: Flavor) {
+    let server = Server::start(flavor);
+    let proxy = start_proxy(&server, &[]);
+    for protocol in [2, 3] {
+        let mut wire = greeted(&proxy, protocol);
+        let mut script = start_script(&server, "", "return redis.call('GET', 'late')");
+        wire.send(&command("MONITOR"));
+        assert_while_busy(&server, &mut wire, "nothing", <[u8]>::is_empty);
+        assert_eq!(script.read_reply(), Reply::Null);
+        assert!(wire.wait_for(SOON, |seen| seen.starts_with(b"+OK\r\n")), "{}", show(&wire.seen));
+        assert_eq!(server.client().cmd(&["GET", "seen"]), Reply::Null);
+        assert!(wire.wait_for(SOON, |seen| contains(seen, "] \"GET\" \"seen\"\r\n")), "{}", show(&wire.seen));
+        assert!(!contains(&wire.seen, "late"), "{}", show(&wire.seen));
+    }
 }
