@@ -37,18 +37,23 @@ pub struct BusyScript {
 impl BusyScript {
     /// Sends [`busy_lua`], to run for `duration`.
     pub fn start(address: &str, duration: Duration) -> Self {
-        Self::send(address, duration, &[])
+        Self::send(address, busy_lua(), duration, &[])
+    }
+
+    /// Sends a script made from [`busy_lua`], to run for `duration`.
+    pub fn start_lua(address: &str, lua: &str, duration: Duration) -> Self {
+        Self::send(address, lua, duration, &[])
     }
 
     /// Sends [`busy_lua`], to run for `duration` and then to INCR `key`.
     pub fn start_with_key(address: &str, duration: Duration, key: &str) -> Self {
-        Self::send(address, duration, &[key])
+        Self::send(address, busy_lua(), duration, &[key])
     }
 
-    fn send(address: &str, duration: Duration, keys: &[&str]) -> Self {
+    fn send(address: &str, lua: &str, duration: Duration, keys: &[&str]) -> Self {
         let millis = duration.as_millis().to_string();
         let count = keys.len().to_string();
-        let words = [&["EVAL", busy_lua(), &count], keys, &[&millis]].concat();
+        let words = [&["EVAL", lua, &count], keys, &[&millis]].concat();
         let mut client = Client::connect(address);
         client.set_timeout(duration + BUSY_LIMIT);
         client.send(&encode(&words));

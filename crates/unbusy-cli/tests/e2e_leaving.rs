@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt::set_socket_linger;
 use testkit::{BusyScript, Client, Flavor, Proxy, Server};
 
-use e2e::{Wire, command, data, make_busy, on_every_server, pipeline, ready, show, start_proxy, wait_until};
+use e2e::{
+    ENDLESS, Wire, command, data, make_busy, on_every_server, pipeline, ready, release, show, start_proxy,
+    wait_until,
+};
 
-/// Longer than any test: it is killed when everybody has left.
-const SCRIPT: Duration = Duration::from_secs(60);
 /// One that ends by itself.
 const SHORT: Duration = Duration::from_millis(500);
 /// Long enough to see that nothing comes.
@@ -40,14 +41,6 @@ enum Exit {
 }
 
 const EXITS: [Exit; 3] = [Exit::Close, Exit::Reset, Exit::HalfCloseThenClose];
-
-/// Ends the script; tells when.
-fn release(server: &Server, script: BusyScript) -> Instant {
-    assert!(server.client().cmd(&["SCRIPT", "KILL"]).is_ok());
-    let (reply, end) = script.join();
-    assert!(reply.starts_with(b"-ERR "), "{}", show(&reply));
-    end
-}
 
 fn leave(stream: TcpStream, exit: Exit) {
     match exit {
@@ -101,7 +94,7 @@ fn wait_for_connections(server: &Server, stayed: usize) {
 fn leavers_are_not_executed_and_the_others_are(flavor: Flavor) {
     let server = Server::start(flavor);
     let proxy = start_proxy(&server, &[]);
-    let script = make_busy(&server, SCRIPT);
+    let script = make_busy(&server, ENDLESS);
     // The first one is the leader, and it leaves.
     let mut stayers = Vec::new();
     for exit in EXITS {
@@ -142,7 +135,7 @@ fn every_kind_of_request(flavor: Flavor) {
         pipeline(&[&format!("SET k13 {}", "x".repeat(100_000))]),
     ];
     for exit in EXITS {
-        let script = make_busy(&server, SCRIPT);
+        let script = make_busy(&server, ENDLESS);
         let held: Vec<_> = requests.iter().map(|bytes| Held::new(&proxy, bytes)).collect();
         // Transactions: the client already has some of the replies.
         let mut wires: Vec<_> = [
@@ -192,7 +185,7 @@ fn in_the_middle_of_a_pipeline(flavor: Flavor) {
         let mut held = Held { stream: wire.stream(), wire };
         held.wire.send(&pipeline(&["INCR n", "MULTI", "INCR n"]));
         assert!(held.wire.wait_for(e2e::SOON, |seen| seen.ends_with(b"+QUEUED\r\n")));
-        let script = make_busy(&server, SCRIPT);
+        let script = make_busy(&server, ENDLESS);
         held.wire.take();
         held.wire.send(&pipeline(&["EXEC", "INCR n", "INCR n", "MULTI", "INCR n", "EXEC", "INCR n"]));
         held.wire.wait_for(A_WHILE, |_| false);
@@ -214,7 +207,7 @@ fn in_the_middle_of_a_busy_stream(flavor: Flavor) {
     let mut sender = held.wire.sender();
     let stream = thread::spawn(move || sender.send(&command("INCR n").repeat(COUNT)));
     assert!(held.wire.wait_for(e2e::SOON, |seen| seen.len() > 1000), "the stream flows");
-    let script = make_busy(&server, SCRIPT);
+    let script = make_busy(&server, ENDLESS);
     // All that was executed before has been answered when nothing comes any more.
     let mut before = 0;
     while held.wire.seen.len() > before {
@@ -234,7 +227,7 @@ fn in_the_middle_of_a_busy_stream(flavor: Flavor) {
 fn all_leave(flavor: Flavor) {
     let server = Server::start(flavor);
     let proxy = start_proxy(&server, &[]);
-    let script = make_busy(&server, SCRIPT);
+    let script = make_busy(&server, ENDLESS);
     let held: Vec<_> = (0..10).map(|_| Held::new(&proxy, &command("INCR left"))).collect();
     for held in held {
         held.leave(Exit::Close);
@@ -252,7 +245,7 @@ fn all_leave(flavor: Flavor) {
 fn leaders_leave_one_after_the_other(flavor: Flavor) {
     let server = Server::start(flavor);
     let proxy = start_proxy(&server, &[]);
-    let script = make_busy(&server, SCRIPT);
+    let script = make_busy(&server, ENDLESS);
     let mut queue: Vec<_> = (0..8).map(|_| Held::new(&proxy, &command("INCR left"))).collect();
     let mut stayer = Held::new(&proxy, &command("INCR stayed"));
     for (n, held) in queue.drain(..).enumerate() {

@@ -12,6 +12,9 @@ use testkit::{BusyScript, Client, Proxy, Server, encode};
 /// Longer than anything takes that is not broken.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
+/// Longer than any test: for a script that is ended with [`release`].
+pub(crate) const ENDLESS: Duration = Duration::from_secs(60);
+
 /// Makes one test per server of each function that takes a flavor.
 macro_rules! on_every_server {
     ($($test:ident),+ $(,)?) => {
@@ -55,6 +58,14 @@ pub(crate) fn make_busy(server: &Server, duration: Duration) -> BusyScript {
         // On a loaded machine a script can be over before anybody has asked.
         script.join();
     }
+}
+
+/// Ends a script that would run on; tells when.
+pub(crate) fn release(server: &Server, script: BusyScript) -> Instant {
+    assert!(server.client().cmd(&["SCRIPT", "KILL"]).is_ok());
+    let (reply, end) = script.join();
+    assert!(reply.starts_with(b"-ERR "), "{}", show(&reply));
+    end
 }
 
 /// Asks until the answer is yes.
