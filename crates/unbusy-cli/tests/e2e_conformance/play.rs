@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// A lease of [`Stage::wary`] is over after this.
 const WARY_LEASE: Duration = Duration::from_millis(1);
 const PASSWORD: &str = "secret";
+/// A server reads at least so many bytes of a client before it looks at the others.
+const SERVER_READS: usize = 16 * 1024;
 /// A word by which the lines of MONITOR about [`settle`] can be told from the others.
 const SETTLING: &str = "settling";
 /// More bytes than this are not sent one by one.
@@ -216,13 +218,13 @@ impl Stage {
             match act {
                 Act::Write(bytes, _) => {
                     wire.send(&bytes);
-                    settle(&mut control, &mut wire, scenario.settle);
+                    settle(&mut control, &mut wire, bytes.len(), scenario.settle);
                     replies.push(mask(&wire.take()));
                 }
                 Act::Other(words) => {
                     let reply = other.cmd(&words);
                     assert!(reply.error().is_none(), "{}: {reply:?}", scenario.name);
-                    settle(&mut control, &mut wire, scenario.settle);
+                    settle(&mut control, &mut wire, 0, scenario.settle);
                     replies.push(mask(&wire.take()));
                 }
                 Act::Until(words, text) => self.until(&mut control, &words, &text).expect("a true condition"),
@@ -367,9 +369,10 @@ fn acts(scenario: &Scenario, pace: Pace) -> Vec<Act> {
 }
 
 /// Reads all that the server has to say to what was sent. A server has one thread: it has read what was sent before
-/// a command of `control` when it answers that command, and written its reply before it answers the next one.
-fn settle(control: &mut Client, wire: &mut Wire, at_least: Duration) {
-    for _ in 0..3 {
+/// a command of `control` when it answers that command, and written its reply before it answers the next one. Of what is
+/// long it reads some at a time.
+fn settle(control: &mut Client, wire: &mut Wire, sent: usize, at_least: Duration) {
+    for _ in 0..3 + sent / SERVER_READS {
         control.cmd(&["ECHO", SETTLING]);
     }
     wire.wait_for(at_least, |_| false);
