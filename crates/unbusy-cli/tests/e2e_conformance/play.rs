@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use testkit::{Client, Flavor, Proxy, Server, busy_lua};
 
-use crate::e2e::{Data, SOON, Wire, data, on_every_server, show, start_proxy, wait_until};
+use crate::e2e::{Data, SOON, Wire, data, on_every_server, show, start_proxy, wait_until, words};
 use crate::scenarios::{self, Scenario, Step};
 
 /// Low, and a script not much longer: there are hundreds of plays.
@@ -184,6 +184,7 @@ impl Stage {
             builder = builder.arg("--enable-debug-command").arg("yes");
         }
         let server = builder.start();
+        assert!(server.client().cmd(&words(scenarios::LIMITED_USER)).is_ok());
         let proxy = start_proxy(&server, &[]);
         let wary = start_proxy(&server, &["--busy-threshold", "1ms"]);
         // The password comes after the proxy has read the threshold, which it needs none for then.

@@ -83,6 +83,10 @@ pub(crate) fn with_password() -> Vec<Scenario> {
     all
 }
 
+/// Makes a user who may not subscribe; whatever password logs him in.
+pub(crate) const LIMITED_USER: &str =
+    "ACL SETUSER limited on nopass ~* &* +@all -subscribe -unsubscribe -psubscribe";
+
 const SINCE_7: &[Flavor] = &[Flavor::Redis70, Flavor::Valkey91];
 
 /// A row of the tables below.
@@ -283,6 +287,28 @@ fn pubsub() -> Vec<Row> {
             &["SUBSCRIBE a b", "MULTI", "UNSUBSCRIBE", "INCR n", "EXEC", "INCR n", "PING"],
         ),
         row("a big message", &["SUBSCRIBE a", "@PUBLISH a ", "PING"]).with_big_message(),
+        row(
+            "NOPERM, one for all names",
+            &[
+                "AUTH limited x",
+                "SUBSCRIBE a b",
+                "UNSUBSCRIBE",
+                "UNSUBSCRIBE x y",
+                "PSUBSCRIBE a* b*",
+                "PING",
+            ],
+        ),
+        row("NOPERM with two subscriptions", &["SUBSCRIBE a b", "AUTH limited x", "UNSUBSCRIBE", "PING"])
+            .then(&["UNSUBSCRIBE a b", "@PUBLISH b hello", "PING", "GET k"])
+            .resp3_only(),
+        row(
+            "NOPERM in MULTI",
+            &["AUTH limited x", "MULTI", "SUBSCRIBE a b", "UNSUBSCRIBE", "INCR n", "EXEC", "PING", "GET n"],
+        ),
+        row(
+            "SKIP then NOPERM",
+            &["AUTH limited x", "CLIENT REPLY SKIP", "SUBSCRIBE a b", "PING", "UNSUBSCRIBE x y", "PING"],
+        ),
         row("RESET", &["SUBSCRIBE a b", "PSUBSCRIBE x*", "RESET", "GET k", "@PUBLISH a 1", "PING"]),
         row("QUIT", &["SUBSCRIBE a", "QUIT", "PING"]),
     ]
