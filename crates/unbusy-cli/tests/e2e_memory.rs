@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use e2e_support::{on_every_server, proxy, wait_until};
+use e2e_support::{on_every_server, proxy, report, wait_until};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use testkit::{BusyScript, Flavor, Proxy, Server, encode, wait_until_busy};
 
@@ -185,9 +185,4 @@ impl Drop for CloseOnDrop<'_> {
     fn drop(&mut self) {
         let _ = self.0.shutdown(Shutdown::Both);
     }
-}
-
-#[expect(clippy::print_stdout, reason = "numbers for those who ask for them")]
-fn report(text: &str) {
-    println!("{text}");
 }

@@ -88,3 +88,9 @@ pub(crate) fn quantile(times: &[Duration], share: f64) -> Duration {
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted[rank.clamp(1, sorted.len()) - 1]
 }
+
+/// Shown with `--nocapture`.
+#[expect(clippy::print_stdout, reason = "numbers for those who ask for them")]
+pub(crate) fn report(text: &str) {
+    println!("{text}");
+}
