@@ -111,11 +111,21 @@ impl Command {
     /// assert_eq!(Command::read(b"script kill\r\n").kind, Kind::Kill);
     /// ```
     pub fn read(bytes: &[u8]) -> Self {
-        args(bytes).next().map_or(Self::of(Kind::Empty, 0), |name| Self::named(name, bytes))
+        Self::of_words(args(bytes))
     }
 
-    /// The same, when its first word is known.
-    pub(crate) fn named(name: &[u8], bytes: &[u8]) -> Self {
+    /// Reads a command whose words are known.
+    ///
+    /// ```
+    /// use unbusy_core::command::{Command, Kind};
+    /// assert_eq!(Command::of_words([&b"SCRIPT"[..], b"KILL"].into_iter()).kind, Kind::Kill);
+    /// ```
+    pub fn of_words<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> Self {
+        words.next().map_or(Self::of(Kind::Empty, 0), |name| Self::named(name, words))
+    }
+
+    /// The same, when the first word is apart; the others are looked at only if they matter.
+    pub(crate) fn named<'a>(name: &[u8], others: impl Iterator<Item = &'a [u8]>) -> Self {
         let key = pack(name);
         let Some(class) = class(key) else { return Self::of(Kind::Foreign, 1) };
         match class {
@@ -124,7 +134,7 @@ impl Command {
             Class::Blocking => Self { proof: true, blocking: true, ..Self::of(Kind::Plain, 1) },
             Class::Slow => Self { proof: true, ..Self::of(Kind::Plain, 1) },
             Class::Script => Self { scout: true, proof: true, ..Self::of(Kind::Script, 1) },
-            Class::Special => special(key, args(bytes).skip(1)),
+            Class::Special => special(key, others),
         }
     }
 

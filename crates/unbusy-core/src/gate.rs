@@ -28,10 +28,8 @@ const LONG_LINE: Duration = Duration::from_millis(20);
 const PATIENCE_MIN: Duration = Duration::from_millis(100);
 /// The time between two further scouts doubles up to this.
 const SCOUT_GAP_MAX: Duration = Duration::from_secs(5);
-/// Bounds of the time between two tries of the leader.
-const TRY_MIN: Duration = Duration::from_millis(1);
+/// While an episode is young, tries are no further apart than this, so that few wait for long after a usual script.
 const TRY_MAX_YOUNG: Duration = Duration::from_millis(25);
-const TRY_MAX_OLD: Duration = Duration::from_millis(100);
 /// Between two tries while a script that came through this process is unanswered: its reply will tell.
 const TRY_BESIDE_SCRIPT: Duration = Duration::from_secs(1);
 /// How far down the queue a better suited waiter is looked for.
@@ -40,6 +38,21 @@ const LOOK_AHEAD: usize = 64;
 /// A place in the queue. Older tickets go first; a waiter that is rejected again keeps its ticket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
+
+/// How often the leader tries while the server is busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// The time between the first tries; it grows with the age of the episode.
+    pub first: Duration,
+    /// The time between tries is no longer than this.
+    pub longest: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { first: Duration::from_millis(1), longest: Duration::from_millis(100) }
+    }
+}
 
 /// What a connection would send if it might.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -131,6 +144,7 @@ impl Episode {
 /// The gate of one server. See the module's documentation.
 #[derive(Debug)]
 pub struct Gate {
+    pace: Pace,
     phase: Phase,
     lease: Lease,
     waiting: BTreeMap<Ticket, Ask>,
@@ -143,8 +157,9 @@ pub struct Gate {
 
 impl Gate {
     /// A gate that knows nothing yet of its server but the threshold; `None`: the server never answers BUSY.
-    pub const fn new(threshold: Option<Duration>) -> Self {
+    pub fn new(threshold: Option<Duration>) -> Self {
         Self {
+            pace: Pace::default(),
             phase: Phase::Open,
             lease: Lease::new(threshold),
             waiting: BTreeMap::new(),
@@ -153,6 +168,11 @@ impl Gate {
             woken: Vec::new(),
             events: Vec::new(),
         }
+    }
+
+    /// How often the leader tries from now on.
+    pub const fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
     }
 
     /// May a connection send? `ticket` is the one it already waits under.
@@ -609,10 +629,11 @@ impl Gate {
         let usual = self.lease.round_trip();
         let round_trip = if usual.is_zero() { took } else { took.min(usual) };
         let patience = self.patience();
+        let Pace { first, longest } = self.pace;
         let Phase::Busy(episode) = &mut self.phase else { return };
         let age = now - episode.since;
-        let longest = (age / 200).clamp(TRY_MAX_YOUNG, TRY_MAX_OLD);
-        let wait = (age / 16).clamp(TRY_MIN, longest).max(round_trip * 2);
+        let longest = (age / 200).max(TRY_MAX_YOUNG).min(longest).max(first);
+        let wait = (age / 16).clamp(first, longest).max(round_trip * 2);
         episode.next_try = now + wait;
         episode.patience = patience;
         episode.hinted = false;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::command::{Command, Kind};
-use crate::resp::{RequestError, RequestScanner, whole_request};
+use crate::resp::{RequestError, RequestScanner, args, whole_request};
 use crate::{Policy, Time};
 
 /// Bytes of unanswered commands that may be in flight: a busy server reads all of them within its first hook, and a
@@ -93,7 +93,7 @@ impl Lane {
         if self.scanner.between_commands()
             && let Some((length, name)) = whole_request(rest)
         {
-            return Ok(Some((Command::named(name, &rest[..length]), length)));
+            return Ok(Some((Command::named(name, args(&rest[..length]).skip(1)), length)));
         }
         let length = self.scanner.scan(rest)?;
         Ok(length.map(|length| (Command::read(&rest[..length]), length)))
