@@ -63,11 +63,20 @@ fn fmt() -> Result<()> {
 }
 
 fn clippy() -> Result<()> {
-    shell::run(&mut shell::cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    shell::run(&mut shell::cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-features",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))
 }
 
 fn doc() -> Result<()> {
-    let mut doc = shell::cargo(&["doc", "--no-deps", "--workspace", "--document-private-items"]);
+    let mut doc =
+        shell::cargo(&["doc", "--no-deps", "--workspace", "--all-features", "--document-private-items"]);
     shell::run(doc.env("RUSTDOCFLAGS", "-Dwarnings"))
 }
 
@@ -75,9 +84,9 @@ fn test() -> Result<()> {
     // nextest keeps tests with servers apart and stops one that hangs (.config/nextest.toml), but not all have it.
     let nextest = shell::succeeds(&mut shell::cargo(&["nextest", "--version"]));
     let args: &[&str] = if nextest { &["nextest", "run"] } else { &["test", "--lib", "--bins", "--tests"] };
-    shell::run(shell::cargo(args).arg("--workspace"))
+    shell::run(shell::cargo(args).args(["--workspace", "--all-features"]))
 }
 
 fn doctest() -> Result<()> {
-    shell::run(&mut shell::cargo(&["test", "--workspace", "--doc"]))
+    shell::run(&mut shell::cargo(&["test", "--workspace", "--all-features", "--doc"]))
 }

@@ -1,0 +1,86 @@
+//! What a connection knows of the gate it stands at.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use unbusy_core::command::Command;
+use unbusy_core::gate::Outcome;
+use unbusy_core::{Cause, Time};
+
+use crate::Policy;
+use crate::gate::Gate;
+
+/// Bytes that may be in flight on a connection while more than one command of a caller is: a busy server reads all of
+/// them within its first hook, and a script cannot end inside a hook, so they are rejected together or not at all.
+const WINDOW_BYTES: u64 = 32 * 1024;
+
+/// The gate, the policy, and what all clones of a connection share.
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) policy: unbusy_core::Policy,
+    line: Arc<Line>,
+}
+
+/// The state of one server connection.
+#[derive(Default)]
+struct Line {
+    /// WATCH is in force.
+    watching: AtomicBool,
+    /// Bytes sent so far, and how many of them were sent no later than the last command that is answered. Replies come in
+    /// order, so a call that was cancelled counts as answered as soon as a later one is.
+    sent: AtomicU64,
+    answered: AtomicU64,
+}
+
+impl Door {
+    pub(crate) fn new(address: &str, policy: &Policy) -> Self {
+        Self { gate: Gate::of(address, policy), policy: policy.engine, line: Arc::default() }
+    }
+
+    /// The same gate for a connection of its own.
+    pub(crate) fn next(&self) -> Self {
+        Self { line: Arc::default(), ..self.clone() }
+    }
+
+    pub(crate) const fn holds(&self, cause: Cause) -> bool {
+        self.policy.holds(cause)
+    }
+
+    /// Whether nothing stands in the way of sending.
+    pub(crate) fn is_free(&self, now: Time) -> bool {
+        self.gate.is_free(now)
+    }
+
+    /// A command that was sent under a lease at `sent` was executed. Now and then the gate wants to know, to renew the lease.
+    pub(crate) fn prove(&self, sent: Time, command: impl FnOnce() -> Command) {
+        if self.gate.wants_proof(sent) && command().proof {
+            self.gate.answered(None, Outcome::Proof, sent);
+        }
+    }
+
+    pub(crate) fn is_watching(&self) -> bool {
+        self.line.watching.load(Relaxed)
+    }
+
+    pub(crate) fn set_watching(&self, watching: bool) {
+        if watching != self.is_watching() {
+            self.line.watching.store(watching, Relaxed);
+        }
+    }
+
+    /// How many bytes the window has room for.
+    pub(crate) fn room(&self) -> u64 {
+        let in_flight = self.line.sent.load(Relaxed).saturating_sub(self.line.answered.load(Relaxed));
+        WINDOW_BYTES.saturating_sub(in_flight)
+    }
+
+    /// So many bytes are sent; the mark goes to [`Door::answered`].
+    pub(crate) fn sent(&self, bytes: u64) -> u64 {
+        self.line.sent.fetch_add(bytes, Relaxed) + bytes
+    }
+
+    pub(crate) fn answered(&self, mark: u64) {
+        self.line.answered.fetch_max(mark, Relaxed);
+    }
+}

@@ -1,0 +1,332 @@
+//! The gate of a server, shared by all connections of the process to it, blocking and asynchronous alike.
+//!
+//! On the fast path a connection reads two atomics. The lock is taken when the lease is renewed, some hundred times a
+//! second for all connections together, and while calls wait. A thread moves the gate on at its deadlines; it is started
+//! when somebody waits and ends a while after the last.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Waker;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use unbusy_core::gate::{Answer, Ask, Outcome, Ticket};
+use unbusy_core::{Cause, DEFAULT_THRESHOLD, Time};
+
+use crate::policy::{Listener, Policy};
+use crate::{Event, notices};
+
+/// What is assumed until the server has told its threshold: safe for most servers, but pipelines are slower.
+const THRESHOLD_UNKNOWN: Duration = Duration::from_millis(20);
+/// How often the threshold is asked for; it may be changed at any time.
+const THRESHOLD_PERIOD: Duration = Duration::from_secs(30);
+/// The thread ends when there was nothing to do for so long.
+const DRIVER_IDLE: Duration = Duration::from_secs(10);
+
+/// The gates of the process by the address of their server. One that nobody uses any more is forgotten.
+static GATES: LazyLock<Mutex<BTreeMap<String, Weak<Gate>>>> = LazyLock::new(Mutex::default);
+/// A start in the past keeps every moment above `Time::ZERO`.
+static START: LazyLock<Instant> =
+    LazyLock::new(|| Instant::now().checked_sub(Duration::from_secs(1)).unwrap_or_else(Instant::now));
+
+pub(crate) fn now() -> Time {
+    Time::from_nanos(u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) struct Gate {
+    address: String,
+    free_until: AtomicU64,
+    lease_width: AtomicU64,
+    proof_wanted_after: AtomicU64,
+    busy: AtomicBool,
+    /// When the threshold is to be asked for again.
+    threshold_due: AtomicU64,
+    scripts_in_flight: AtomicU32,
+    inner: Mutex<Inner>,
+    /// Tells the driver of a sooner deadline.
+    sooner: Condvar,
+}
+
+struct Inner {
+    gate: unbusy_core::Gate,
+    wakers: HashMap<Ticket, (Waker, Time)>,
+    /// When the budgets of those that wait are over.
+    budgets: BTreeSet<(Time, Ticket)>,
+    deadline: Time,
+    driven: bool,
+    episode: Option<Time>,
+    listeners: Vec<Listener>,
+}
+
+impl Gate {
+    /// The gate of the server at this address.
+    pub(crate) fn of(address: &str, policy: &Policy) -> Arc<Self> {
+        let mut gates = lock(&GATES);
+        let gate = gates.get(address).and_then(Weak::upgrade).unwrap_or_else(|| {
+            gates.retain(|_, gate| gate.strong_count() > 0);
+            let gate = Arc::new(Self::new(address));
+            gates.insert(address.to_owned(), Arc::downgrade(&gate));
+            gate
+        });
+        drop(gates);
+        gate.adopt(policy);
+        gate
+    }
+
+    fn new(address: &str) -> Self {
+        Self {
+            address: address.to_owned(),
+            free_until: AtomicU64::new(0),
+            lease_width: AtomicU64::new(0),
+            proof_wanted_after: AtomicU64::new(0),
+            busy: AtomicBool::new(false),
+            threshold_due: AtomicU64::new(0),
+            scripts_in_flight: AtomicU32::new(0),
+            inner: Mutex::new(Inner {
+                gate: unbusy_core::Gate::new(Some(THRESHOLD_UNKNOWN)),
+                wakers: HashMap::new(),
+                budgets: BTreeSet::new(),
+                deadline: Time::NEVER,
+                driven: false,
+                episode: None,
+                listeners: Vec::new(),
+            }),
+            sooner: Condvar::new(),
+        }
+    }
+
+    /// What a policy says of the server counts for all its connections, and the last one counts.
+    fn adopt(self: &Arc<Self>, policy: &Policy) {
+        let mut inner = lock(&self.inner);
+        if let Some(pace) = policy.pace {
+            inner.gate.set_pace(pace);
+        }
+        if let Some(listener) = &policy.listener
+            && !inner.listeners.iter().any(|other| Arc::ptr_eq(other, listener))
+        {
+            inner.listeners.push(Arc::clone(listener));
+        }
+        drop(inner);
+        if let Some(threshold) = policy.threshold {
+            self.threshold_due.store(u64::MAX, Relaxed);
+            self.set_threshold(Some(threshold));
+        }
+    }
+
+    /// Whether a lease runs, so that pipelines may be sent without asking.
+    pub(crate) fn is_free(&self, now: Time) -> bool {
+        now.as_nanos() < self.free_until.load(Relaxed)
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.load(Relaxed)
+    }
+
+    /// How long a lease runs from the sending of its proof.
+    pub(crate) fn lease_width(&self) -> Duration {
+        Duration::from_nanos(self.lease_width.load(Relaxed))
+    }
+
+    pub(crate) fn wants_proof(&self, sent: Time) -> bool {
+        sent.as_nanos() >= self.proof_wanted_after.load(Relaxed)
+    }
+
+    /// Whether somebody is to ask for the threshold now; for each period it is said to one only.
+    pub(crate) fn wants_threshold(&self) -> bool {
+        let (now, due) = (now(), self.threshold_due.load(Relaxed));
+        let next = (now + THRESHOLD_PERIOD).as_nanos();
+        now.as_nanos() >= due && self.threshold_due.compare_exchange(due, next, Relaxed, Relaxed).is_ok()
+    }
+
+    /// What the server said of its threshold; `None`: it would not tell.
+    pub(crate) fn set_threshold(self: &Arc<Self>, told: Option<Duration>) {
+        let threshold = match told {
+            Some(Duration::ZERO) => None,
+            told => Some(told.unwrap_or(DEFAULT_THRESHOLD)),
+        };
+        self.with(|inner, _| inner.gate.set_threshold(threshold));
+    }
+
+    /// Asks the gate. While the answer is `Wait` the waker is kept, and called when that may change, or at `until`.
+    pub(crate) fn ask(
+        self: &Arc<Self>,
+        ticket: Option<Ticket>,
+        ask: Ask,
+        until: impl FnOnce(Option<Time>, Time) -> Time,
+        waker: &Waker,
+    ) -> Answer {
+        self.with(|inner, now| {
+            let answer = inner.gate.ask(ticket, ask, now);
+            if let Answer::Wait(ticket) = answer {
+                inner.keep(ticket, waker, until(inner.episode, now));
+            }
+            answer
+        })
+    }
+
+    pub(crate) fn answered(self: &Arc<Self>, ticket: Option<Ticket>, outcome: Outcome, sent: Time) {
+        self.with(|inner, now| inner.gate.answered(ticket, outcome, sent, now));
+    }
+
+    pub(crate) fn rejected(
+        self: &Arc<Self>,
+        ticket: Option<Ticket>,
+        ask: Option<Ask>,
+        cause: Cause,
+        sent: Time,
+        commands: u64,
+    ) -> Option<Ticket> {
+        self.with(|inner, now| {
+            let ticket = inner.gate.rejected(ticket, ask, cause, sent, now);
+            inner.gate.also_rejected(commands.saturating_sub(1));
+            ticket
+        })
+    }
+
+    /// Whether a script that looks rejected was, as far as the gate knows.
+    pub(crate) fn was_rejected(&self, sent: Time) -> Option<bool> {
+        let inner = lock(&self.inner);
+        if inner.gate.busy().is_some() {
+            return Some(true);
+        }
+        inner.gate.cannot_be_busy(sent, now()).then_some(false)
+    }
+
+    pub(crate) fn leave(self: &Arc<Self>, ticket: Ticket) {
+        self.with(|inner, now| {
+            inner.forget(ticket);
+            inner.gate.leave(ticket, now);
+        });
+    }
+
+    pub(crate) fn gave_up(self: &Arc<Self>) {
+        self.with(|inner, _| inner.gate.gave_up(1));
+    }
+
+    /// Tells of something that only a connection can see.
+    pub(crate) fn report(&self, event: &Event) {
+        let listeners = lock(&self.inner).listeners.clone();
+        self.tell(&listeners, event);
+    }
+
+    fn tell(&self, listeners: &[Listener], event: &Event) {
+        notices::log(&self.address, event);
+        for listener in listeners {
+            listener(&self.address, event);
+        }
+    }
+
+    fn with<R>(self: &Arc<Self>, change: impl FnOnce(&mut Inner, Time) -> R) -> R {
+        let now = now();
+        let script_in_flight = self.scripts_in_flight.load(Relaxed) > 0;
+        let mut inner = lock(&self.inner);
+        let result = change(&mut inner, now);
+        let deadline = inner.gate.tick(script_in_flight, now);
+        let mut woken = inner.expired(now);
+        let tickets: Vec<_> = inner.gate.woken().collect();
+        woken.extend(tickets.into_iter().filter_map(|ticket| inner.forget(ticket)));
+        let events: Vec<_> = inner.gate.events().collect();
+        let listeners = if events.is_empty() { Vec::new() } else { inner.listeners.clone() };
+        inner.episode = inner.gate.busy().map(|_| inner.episode.unwrap_or(now));
+        self.free_until.store(inner.gate.free_until().as_nanos(), Relaxed);
+        let width = u64::try_from(inner.gate.lease_width().as_nanos()).unwrap_or(u64::MAX);
+        self.lease_width.store(width, Relaxed);
+        self.proof_wanted_after.store(inner.gate.proof_wanted_after().as_nanos(), Relaxed);
+        self.busy.store(inner.episode.is_some(), Relaxed);
+        inner.deadline = deadline;
+        self.see_to_driver(&mut inner);
+        drop(inner);
+        woken.into_iter().for_each(Waker::wake);
+        for event in &events {
+            self.tell(&listeners, event);
+        }
+        result
+    }
+
+    fn see_to_driver(self: &Arc<Self>, inner: &mut Inner) {
+        if inner.driven {
+            self.sooner.notify_one();
+        } else if inner.due() != Time::NEVER {
+            let gate = Arc::clone(self);
+            let thread = thread::Builder::new().name("unbusy-gate".into()).spawn(move || gate.drive());
+            inner.driven = thread.is_ok();
+            if let Err(error) = thread {
+                tracing::error!(%error, "no thread can be started to wake those who wait for {}", self.address);
+            }
+        }
+    }
+
+    fn drive(self: &Arc<Self>) {
+        let mut inner = lock(&self.inner);
+        loop {
+            let (now, due) = (now(), inner.due());
+            if due <= now {
+                drop(inner);
+                self.with(|_, _| ());
+                inner = lock(&self.inner);
+                continue;
+            }
+            let wait = if due == Time::NEVER { DRIVER_IDLE } else { due - now };
+            let waited = self.sooner.wait_timeout(inner, wait).unwrap_or_else(PoisonError::into_inner);
+            inner = waited.0;
+            if waited.1.timed_out() && due == Time::NEVER && inner.due() == Time::NEVER {
+                inner.driven = false;
+                return;
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn keep(&mut self, ticket: Ticket, waker: &Waker, until: Time) {
+        self.forget(ticket);
+        self.wakers.insert(ticket, (waker.clone(), until));
+        self.budgets.insert((until, ticket));
+    }
+
+    fn forget(&mut self, ticket: Ticket) -> Option<Waker> {
+        let (waker, until) = self.wakers.remove(&ticket)?;
+        self.budgets.remove(&(until, ticket));
+        Some(waker)
+    }
+
+    /// Those whose budget is over.
+    fn expired(&mut self, now: Time) -> Vec<Waker> {
+        let mut expired = Vec::new();
+        while let Some((until, ticket)) = self.budgets.first().copied()
+            && until <= now
+        {
+            expired.extend(self.forget(ticket));
+        }
+        expired
+    }
+
+    fn due(&self) -> Time {
+        let budget = self.budgets.first().map_or(Time::NEVER, |(until, _)| *until);
+        self.deadline.min(budget)
+    }
+}
+
+/// A script of this process is in flight: when it is answered, BUSY may be over.
+pub(crate) struct ScriptInFlight<'g>(&'g Arc<Gate>);
+
+impl<'g> ScriptInFlight<'g> {
+    pub(crate) fn new(gate: &'g Arc<Gate>) -> Self {
+        gate.scripts_in_flight.fetch_add(1, Relaxed);
+        Self(gate)
+    }
+}
+
+impl Drop for ScriptInFlight<'_> {
+    fn drop(&mut self) {
+        self.0.scripts_in_flight.fetch_sub(1, Relaxed);
+        if self.0.is_busy() {
+            self.0.with(|inner, now| inner.gate.script_answered(now));
+        }
+    }
+}

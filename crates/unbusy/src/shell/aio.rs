@@ -1,0 +1,201 @@
+//! Asynchronous connections.
+
+use super::redis::aio::{ConnectionLike, MultiplexedConnection};
+use super::redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value, cmd};
+use unbusy_core::Time;
+use unbusy_core::command::Command;
+
+use super::batch::{Batch, Turn, drive_batch};
+use super::call::{Call, Step, Verdict, drive_call};
+use super::reply;
+use super::transaction::{Fate, Transaction, drive_transaction};
+use super::words::{describe, length, watches, words};
+use crate::door::Door;
+use crate::gate::now;
+
+/// What an asynchronous connection of the `redis` crate can do without a box around each future. Use [`Any`] for
+/// connections that this is not implemented for.
+pub trait Link: Send {
+    /// Sends a command and awaits its reply.
+    fn command(&mut self, command: &Cmd) -> impl Future<Output = RedisResult<Value>> + Send;
+
+    /// Sends a pipeline, skips `offset` replies and awaits `count`.
+    fn commands(
+        &mut self,
+        pipeline: &Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> impl Future<Output = RedisResult<Vec<Value>>> + Send;
+
+    /// The database this connection is bound to.
+    fn db(&self) -> i64;
+}
+
+impl Link for MultiplexedConnection {
+    fn command(&mut self, command: &Cmd) -> impl Future<Output = RedisResult<Value>> + Send {
+        self.send_packed_command(command)
+    }
+
+    fn commands(
+        &mut self,
+        pipeline: &Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> impl Future<Output = RedisResult<Vec<Value>>> + Send {
+        self.send_packed_commands(pipeline, offset, count)
+    }
+
+    fn db(&self) -> i64 {
+        self.get_db()
+    }
+}
+
+/// Any asynchronous connection.
+#[derive(Debug, Clone)]
+pub struct Any<C>(pub C);
+
+impl<C: ConnectionLike + Send> Link for Any<C> {
+    async fn command(&mut self, command: &Cmd) -> RedisResult<Value> {
+        self.0.req_packed_command(command).await
+    }
+
+    async fn commands(
+        &mut self,
+        pipeline: &Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisResult<Vec<Value>> {
+        self.0.req_packed_commands(pipeline, offset, count).await
+    }
+
+    fn db(&self) -> i64 {
+        self.0.get_db()
+    }
+}
+
+/// An asynchronous connection whose commands wait while the server is busy. Used like the connection that it wraps.
+#[derive(Clone)]
+pub struct Connection<L = MultiplexedConnection> {
+    link: L,
+    door: Door,
+}
+
+impl<L> Connection<L> {
+    pub(crate) const fn new(link: L, door: Door) -> Self {
+        Self { link, door }
+    }
+
+    /// The wrapped connection, for what only it can do. What is sent on it directly does not wait.
+    pub const fn get_mut(&mut self) -> &mut L {
+        &mut self.link
+    }
+
+    /// The wrapped connection.
+    pub fn into_inner(self) -> L {
+        self.link
+    }
+}
+
+impl<L: Link> Connection<L> {
+    /// The way of a command that did not go straight through.
+    async fn held(&mut self, command: &Cmd, first: Option<(RedisResult<Value>, Time)>) -> RedisResult<Value> {
+        let Self { link, door } = self;
+        let mut call = Call::new(door, describe(command));
+        drive_call!(
+            call,
+            first: first,
+            next: call.next().await,
+            send: link.command(command).await,
+            ping: link.command(&cmd("PING")).await
+        )
+    }
+
+    async fn batch(&mut self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
+        let Self { link, door } = self;
+        let commands = pipeline.cmd_iter().map(|command| {
+            let args = command.args_iter();
+            (Command::of_words(words(args.clone())), length(words(args)))
+        });
+        let mut batch = Batch::new(door, commands);
+        drive_batch!(
+            batch,
+            next: batch.next().await,
+            send: |chosen| {
+                if chosen.len() == pipeline.len() {
+                    link.commands(pipeline, 0, chosen.len()).await
+                } else {
+                    link.commands(&part(pipeline, &chosen), 0, chosen.len()).await
+                }
+            },
+            ping: link.command(&cmd("PING")).await
+        )
+    }
+
+    async fn transaction(
+        &mut self,
+        pipeline: &Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisResult<Vec<Value>> {
+        let Self { link, door } = self;
+        let mut transaction = Transaction::new(
+            door,
+            pipeline.cmd_iter().map(|command| length(words(command.args_iter()))).sum(),
+        );
+        drive_transaction!(
+            transaction,
+            next: transaction.next().await,
+            send: link.commands(pipeline, offset, count).await
+        )
+    }
+}
+
+impl<L: Link> ConnectionLike for Connection<L> {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        Box::pin(async move {
+            let sent = now();
+            if !self.door.is_free(sent) {
+                return Box::pin(self.held(command, None)).await;
+            }
+            let reply = self.link.command(command).await;
+            if reply::is_good(&reply) && !self.door.is_watching() && !watches(command) {
+                self.door.prove(sent, || describe(command));
+                return reply;
+            }
+            Box::pin(self.held(command, Some((reply, sent)))).await
+        })
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        if pipeline.is_transaction() {
+            Box::pin(self.transaction(pipeline, offset, count))
+        } else {
+            Box::pin(self.batch(pipeline))
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        self.link.db()
+    }
+}
+
+/// The chosen commands of a pipeline, in its order.
+fn part(pipeline: &Pipeline, chosen: &[usize]) -> Pipeline {
+    let mut part = Pipeline::new();
+    let mut chosen = chosen.iter().copied().peekable();
+    for (at, command) in pipeline.cmd_iter().enumerate() {
+        if chosen.next_if_eq(&at).is_some() {
+            let mut copy = Cmd::new();
+            for word in words(command.args_iter()) {
+                copy.arg(word);
+            }
+            part.add_command(copy);
+        }
+    }
+    part
+}

@@ -1,0 +1,182 @@
+//! Blocking connections.
+
+use super::redis;
+use std::ops::Range;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+use super::redis::{Cmd, ConnectionLike, RedisResult, Value, cmd};
+use unbusy_core::Time;
+use unbusy_core::command::Command;
+use unbusy_core::resp::{RequestScanner, whole_request};
+
+use super::batch::{Batch, Turn, drive_batch};
+use super::call::{Call, Step, Verdict, drive_call};
+use super::reply;
+use super::transaction::{Fate, Transaction, drive_transaction};
+use super::words::{describe, is_watch, watches};
+use crate::door::Door;
+use crate::gate::now;
+
+/// A connection whose commands wait while the server is busy. Used like the connection that it wraps.
+///
+/// It comes from [`Client::get_connection`](crate::Client::get_connection), or from
+/// [`Client::wrap`](crate::Client::wrap) for any other [`ConnectionLike`].
+pub struct Connection<C = redis::Connection> {
+    inner: C,
+    door: Door,
+}
+
+impl<C> Connection<C> {
+    pub(crate) const fn new(inner: C, door: Door) -> Self {
+        Self { inner, door }
+    }
+
+    /// The wrapped connection, for what only it can do. What is sent on it directly does not wait.
+    pub const fn get_mut(&mut self) -> &mut C {
+        &mut self.inner
+    }
+
+    #[cfg(feature = "cluster")]
+    pub(crate) const fn inner(&self) -> &C {
+        &self.inner
+    }
+
+    pub(crate) const fn parts(&mut self) -> (&mut C, &Door) {
+        (&mut self.inner, &self.door)
+    }
+
+    /// The wrapped connection.
+    pub fn into_inner(self) -> C {
+        self.inner
+    }
+}
+
+impl<C: ConnectionLike> Connection<C> {
+    /// The way of a command that did not go straight through.
+    #[cold]
+    fn held(
+        &mut self,
+        command: Command,
+        first: Option<(RedisResult<Value>, Time)>,
+        send: impl Fn(&mut C) -> RedisResult<Value>,
+    ) -> RedisResult<Value> {
+        let Self { inner, door } = self;
+        let mut call = Call::new(door, command);
+        drive_call!(
+            call,
+            first: first,
+            next: block_on(call.next()),
+            send: send(inner),
+            ping: inner.req_command(&cmd("PING"))
+        )
+    }
+
+    /// Sends a command straight away if a lease runs.
+    fn straight(
+        &mut self,
+        command: impl Fn() -> Command,
+        watches: bool,
+        send: impl Fn(&mut C) -> RedisResult<Value>,
+    ) -> RedisResult<Value> {
+        let begun = now();
+        if !self.door.is_free(begun) {
+            return self.held(command(), None, send);
+        }
+        let reply = send(&mut self.inner);
+        if !reply::is_good(&reply) || watches || self.door.is_watching() {
+            return self.held(command(), Some((reply, begun)), send);
+        }
+        self.door.prove(begun, command);
+        reply
+    }
+}
+
+impl<C: ConnectionLike> ConnectionLike for Connection<C> {
+    fn req_packed_command(&mut self, packed: &[u8]) -> RedisResult<Value> {
+        let watches = whole_request(packed).is_some_and(|(_, name)| is_watch(name));
+        self.straight(|| Command::read(packed), watches, |inner| inner.req_packed_command(packed))
+    }
+
+    fn req_command(&mut self, command: &Cmd) -> RedisResult<Value> {
+        self.straight(|| describe(command), watches(command), |inner| inner.req_command(command))
+    }
+
+    fn req_packed_commands(&mut self, packed: &[u8], offset: usize, count: usize) -> RedisResult<Vec<Value>> {
+        let Self { inner, door } = self;
+        if offset > 0 {
+            let mut transaction = Transaction::new(door, packed.len());
+            return drive_transaction!(
+                transaction,
+                next: block_on(transaction.next()),
+                send: inner.req_packed_commands(packed, offset, count)
+            );
+        }
+        let Some(commands) = split(packed) else { return inner.req_packed_commands(packed, offset, count) };
+        let lengths = commands.iter().map(|range| (Command::read(&packed[range.clone()]), range.len()));
+        let mut batch = Batch::new(door, lengths);
+        drive_batch!(
+            batch,
+            next: block_on(batch.next()),
+            send: |chosen| {
+                if chosen.len() == commands.len() {
+                    inner.req_packed_commands(packed, offset, count)
+                } else {
+                    let parts: Vec<_> = chosen.iter().map(|at| &packed[commands[*at].clone()]).collect();
+                    inner.req_packed_commands(&parts.concat(), 0, chosen.len())
+                }
+            },
+            ping: inner.req_command(&cmd("PING"))
+        )
+    }
+
+    fn get_db(&self) -> i64 {
+        self.inner.get_db()
+    }
+
+    fn supports_pipelining(&self) -> bool {
+        self.inner.supports_pipelining()
+    }
+
+    fn check_connection(&mut self) -> bool {
+        // Busy or not, who answers is there.
+        let reply = self.inner.req_command(&cmd("PING"));
+        reply.is_ok() || self.inner.is_open()
+    }
+
+    fn is_open(&self) -> bool {
+        self.inner.is_open()
+    }
+}
+
+/// Where the commands of a packed pipeline are; `None` if it cannot be read, which the `redis` crate never makes.
+fn split(packed: &[u8]) -> Option<Vec<Range<usize>>> {
+    let (mut commands, mut at) = (Vec::new(), 0);
+    while at < packed.len() {
+        let length = RequestScanner::default().scan(&packed[at..]).ok()??;
+        commands.push(at..at + length);
+        at += length;
+    }
+    Some(commands)
+}
+
+/// Runs a future on this thread, which sleeps while the future waits.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return output;
+        }
+        thread::park();
+    }
+}

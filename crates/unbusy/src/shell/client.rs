@@ -1,0 +1,265 @@
+//! The client: where connections that wait come from.
+
+use super::redis;
+use std::time::Duration;
+
+use super::redis::{ConnectionInfo, ConnectionLike, IntoConnectionInfo, RedisResult, Value, cmd};
+
+use super::blocking::{Connection, block_on};
+use super::patience::Patience;
+use crate::Policy;
+use crate::door::Door;
+
+/// A [`redis::Client`] whose connections wait while the server is busy.
+///
+/// ```no_run
+/// use redis::Commands;
+///
+/// # fn main() -> redis::RedisResult<()> {
+/// // let client = redis::Client::open("redis://127.0.0.1/")?;
+/// let client = unbusy::Client::open("redis://127.0.0.1/")?;
+/// let mut connection = client.get_connection()?;
+/// let visits: u64 = connection.incr("visits", 1)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    inner: redis::Client,
+    door: Door,
+}
+
+impl Client {
+    /// A client for this server, with the default policy.
+    ///
+    /// # Errors
+    /// As [`redis::Client::open`]: when the address cannot be read. Nothing is connected yet.
+    pub fn open(params: impl IntoConnectionInfo) -> RedisResult<Self> {
+        redis::Client::open(params).map(Self::from)
+    }
+
+    /// The same client with this policy.
+    #[must_use]
+    pub fn with_policy(self, policy: &Policy) -> Self {
+        let door = Door::new(&address(self.inner.get_connection_info()), policy);
+        Self { door, ..self }
+    }
+
+    /// Connects, also while the server is busy.
+    ///
+    /// # Errors
+    /// As [`redis::Client::get_connection`]. A set-up that is rejected because the server is busy is one only when the
+    /// budget is over.
+    pub fn get_connection(&self) -> RedisResult<Connection> {
+        self.connect_blocking(|| self.inner.get_connection())
+    }
+
+    /// Connects, also while the server is busy; each try to reach the server may take so long.
+    ///
+    /// # Errors
+    /// As [`Client::get_connection`].
+    pub fn get_connection_with_timeout(&self, timeout: Duration) -> RedisResult<Connection> {
+        self.connect_blocking(|| self.inner.get_connection_with_timeout(timeout))
+    }
+
+    /// Wraps a blocking connection to the server of this client.
+    pub fn wrap<C: ConnectionLike>(&self, connection: C) -> Connection<C> {
+        Connection::new(connection, self.door.next())
+    }
+
+    /// Does something that a busy server rejects, again and again until it is accepted or the budget is over: for what the
+    /// `redis` crate does by itself and no wrapped connection sees, such as subscribing.
+    ///
+    /// An error must mean that nothing was executed if its code is `BUSY`, so this is not for scripts, and not for
+    /// pipelines.
+    ///
+    /// ```no_run
+    /// # fn main() -> redis::RedisResult<()> {
+    /// let client = unbusy::Client::open("redis://127.0.0.1/")?;
+    /// let mut connection = client.get_connection()?;
+    /// let mut pubsub = connection.get_mut().as_pubsub();
+    /// client.hold(|| pubsub.subscribe("news"))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The last one that `attempt` returned.
+    pub fn hold<T>(&self, mut attempt: impl FnMut() -> RedisResult<T>) -> RedisResult<T> {
+        let mut patience = Patience::new(self.door.clone());
+        loop {
+            match attempt() {
+                Ok(value) => return Ok(patience.done(value)),
+                Err(error) => block_on(patience.wait(error))?,
+            }
+        }
+    }
+
+    /// The wrapped client, for what only it can do.
+    pub const fn inner(&self) -> &redis::Client {
+        &self.inner
+    }
+
+    fn connect_blocking(
+        &self,
+        connect: impl FnMut() -> RedisResult<redis::Connection>,
+    ) -> RedisResult<Connection> {
+        let mut connection = self.wrap(self.hold(connect)?);
+        if self.door.gate.wants_threshold() {
+            let mut ask =
+                |name: &&str| threshold(&connection.req_command(cmd("CONFIG").arg("GET").arg(*name)));
+            self.door.gate.set_threshold(THRESHOLD_NAMES.iter().find_map(&mut ask));
+        }
+        Ok(connection)
+    }
+}
+
+impl From<redis::Client> for Client {
+    fn from(inner: redis::Client) -> Self {
+        let door = Door::new(&address(inner.get_connection_info()), &Policy::default());
+        Self { inner, door }
+    }
+}
+
+#[cfg(feature = "aio")]
+mod aio {
+    use super::redis;
+    use super::redis::AsyncConnectionConfig;
+
+    use super::super::aio::{Connection, Link};
+    use super::{Client, Patience, RedisResult, THRESHOLD_NAMES, Value, cmd, threshold};
+
+    impl Client {
+        /// Connects, also while the server is busy. There is no response time-out: a command that the server is silent about
+        /// may still be executed, so giving up on it after half a second, as the `redis` crate does by default, makes
+        /// its outcome unknown.
+        ///
+        /// # Errors
+        /// As [`redis::Client::get_multiplexed_async_connection`]. A set-up that is rejected because the server is busy is
+        /// one only when the budget is over.
+        pub async fn get_multiplexed_async_connection(&self) -> RedisResult<Connection> {
+            let config = AsyncConnectionConfig::new().set_response_timeout(None);
+            self.get_multiplexed_async_connection_with_config(&config).await
+        }
+
+        /// Connects, also while the server is busy, with settings of your own. A response time-out in them counts from the
+        /// sending of a command, does not end its waiting before that, and is never followed by sending it again.
+        ///
+        /// # Errors
+        /// As [`Client::get_multiplexed_async_connection`].
+        pub async fn get_multiplexed_async_connection_with_config(
+            &self,
+            config: &AsyncConnectionConfig,
+        ) -> RedisResult<Connection> {
+            let mut patience = self.patience();
+            let connection = loop {
+                match self.inner.get_multiplexed_async_connection_with_config(config).await {
+                    Ok(connection) => break patience.done(connection),
+                    Err(error) => patience.wait(error).await?,
+                }
+            };
+            let mut connection = self.wrap_async(connection);
+            if self.door.gate.wants_threshold() {
+                self.learn_threshold(&mut connection).await?;
+            }
+            Ok(connection)
+        }
+
+        /// A connection for subscriptions, made also while the server is busy. Subscribing with it is not held by itself:
+        /// use [`Client::patience`].
+        ///
+        /// # Errors
+        /// As [`redis::Client::get_async_pubsub`].
+        pub async fn get_async_pubsub(&self) -> RedisResult<redis::aio::PubSub> {
+            let mut patience = self.patience();
+            loop {
+                match self.inner.get_async_pubsub().await {
+                    Ok(pubsub) => return Ok(patience.done(pubsub)),
+                    Err(error) => patience.wait(error).await?,
+                }
+            }
+        }
+
+        /// For doing something again that a busy server rejects; see [`Patience`].
+        pub fn patience(&self) -> Patience {
+            Patience::new(self.door.clone())
+        }
+
+        /// Wraps an asynchronous connection to the server of this client.
+        pub fn wrap_async<L: Link>(&self, link: L) -> Connection<L> {
+            Connection::new(link, self.door.next())
+        }
+
+        /// Asks for the threshold if it is time to, or just whether the server is there.
+        pub(super) async fn learn_threshold<L: Link>(
+            &self,
+            connection: &mut Connection<L>,
+        ) -> RedisResult<()> {
+            if !self.door.gate.wants_threshold() {
+                return cmd("PING").exec_async(connection).await;
+            }
+            let mut told = None;
+            for name in THRESHOLD_NAMES {
+                let reply = cmd("CONFIG").arg("GET").arg(name).query_async(connection).await;
+                if reply.as_ref().is_err_and(redis::RedisError::is_unrecoverable_error) {
+                    return reply.map(|_: Value| ());
+                }
+                told = told.or_else(|| threshold(&reply));
+            }
+            self.door.gate.set_threshold(told);
+            Ok(())
+        }
+    }
+}
+
+#[cfg(feature = "connection-manager")]
+mod manager {
+    use super::redis::aio::ConnectionManagerConfig;
+
+    use super::super::Manager;
+    use super::super::aio::Connection;
+    use super::{Client, RedisResult};
+
+    impl Client {
+        /// A connection that reconnects by itself, also while the server is busy. There is no response time-out; see
+        /// [`Client::get_multiplexed_async_connection`].
+        ///
+        /// # Errors
+        /// As [`redis::Client::get_connection_manager`].
+        pub async fn get_connection_manager(&self) -> RedisResult<Connection<Manager>> {
+            let config = ConnectionManagerConfig::new().set_response_timeout(None);
+            self.get_connection_manager_with_config(config).await
+        }
+
+        /// A connection that reconnects by itself, with settings of your own.
+        ///
+        /// # Errors
+        /// As [`redis::Client::get_connection_manager`].
+        pub async fn get_connection_manager_with_config(
+            &self,
+            config: ConnectionManagerConfig,
+        ) -> RedisResult<Connection<Manager>> {
+            let mut connection = self.wrap_async(Manager::new(self.inner.clone(), config)?);
+            // The first connection is made here, so that an address that leads nowhere is told at once.
+            self.learn_threshold(&mut connection).await?;
+            Ok(connection)
+        }
+    }
+}
+
+/// Redis 7.0 gave it a new name and keeps the old one as an alias.
+const THRESHOLD_NAMES: [&str; 2] = ["busy-reply-threshold", "lua-time-limit"];
+
+fn threshold(reply: &RedisResult<Value>) -> Option<Duration> {
+    let value = match reply.as_ref().ok()? {
+        Value::Array(words) => words.get(1)?,
+        Value::Map(pairs) => &pairs.first()?.1,
+        _ => return None,
+    };
+    let Value::BulkString(digits) = value else { return None };
+    std::str::from_utf8(digits).ok()?.parse().ok().map(Duration::from_millis)
+}
+
+fn address(info: &ConnectionInfo) -> String {
+    info.addr().to_string()
+}

@@ -1,0 +1,111 @@
+//! Clusters: each node has a gate of its own, so that one that is busy stops nobody at the others.
+//!
+//! ```no_run
+//! use redis::Commands;
+//! use redis::cluster::ClusterClient;
+//!
+//! # fn main() -> redis::RedisResult<()> {
+//! let client = ClusterClient::new(vec!["redis://127.0.0.1:7000/"])?;
+//! // let mut connection = client.get_connection()?;
+//! let mut connection = unbusy::cluster::get_connection(&client)?;
+//! let visits: u64 = connection.incr("visits", 1)?;
+//! # Ok(())
+//! # }
+//! ```
+
+use super::redis;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::redis::cluster::{ClusterClient, ClusterConnection, Connect};
+use super::redis::{IntoConnectionInfo, RedisResult, Value};
+
+use super::{Client, Connection};
+use crate::Policy;
+
+/// For nodes that are connected to from now on.
+static POLICY: Mutex<Option<Policy>> = Mutex::new(None);
+
+/// Sets the policy for all nodes of all clusters that are connected to from now on. Nodes come and go by themselves, so it
+/// cannot be given to a connection.
+pub fn set_policy(policy: Policy) {
+    *POLICY.lock().unwrap_or_else(PoisonError::into_inner) = Some(policy);
+}
+
+fn client(info: impl IntoConnectionInfo) -> RedisResult<Client> {
+    let client = Client::open(info)?;
+    let policy = POLICY.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    Ok(match policy {
+        Some(policy) => client.with_policy(&policy),
+        None => client,
+    })
+}
+
+/// Connects to a cluster, also while nodes of it are busy.
+///
+/// The blocking cluster connection of the `redis` crate takes no pipelines but those of
+/// [`cluster_pipe`](redis::cluster::cluster_pipe), and these work with its own connections only. Where pipelines are needed,
+/// use an asynchronous connection.
+///
+/// # Errors
+/// As [`ClusterClient::get_connection`].
+pub fn get_connection(client: &ClusterClient) -> RedisResult<ClusterConnection<Connection>> {
+    client.get_generic_connection()
+}
+
+impl Connect for Connection {
+    fn connect<T: IntoConnectionInfo>(info: T, timeout: Option<Duration>) -> RedisResult<Self> {
+        let client = client(info)?;
+        match timeout {
+            Some(timeout) => client.get_connection_with_timeout(timeout),
+            None => client.get_connection(),
+        }
+    }
+
+    fn send_packed_command(&mut self, packed: &[u8]) -> RedisResult<()> {
+        self.get_mut().send_packed_command(packed)
+    }
+
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> RedisResult<()> {
+        self.inner().set_write_timeout(timeout)
+    }
+
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> RedisResult<()> {
+        self.inner().set_read_timeout(timeout)
+    }
+
+    fn recv_response(&mut self) -> RedisResult<Value> {
+        self.get_mut().recv_response()
+    }
+}
+
+#[cfg(feature = "cluster-async")]
+mod aio {
+    use super::redis::cluster_async::{ClusterConnection, Connect};
+    use super::redis::{AsyncConnectionConfig, IntoConnectionInfo, RedisFuture};
+
+    use super::super::aio::Connection;
+    use super::{ClusterClient, RedisResult, client};
+
+    /// Connects to a cluster, also while nodes of it are busy.
+    ///
+    /// Give the client's builder a long response time-out: the default of the `redis` crate gives up on a silent server
+    /// after half a second, though the command may still be executed.
+    ///
+    /// # Errors
+    /// As [`ClusterClient::get_async_connection`].
+    pub async fn get_async_connection(client: &ClusterClient) -> RedisResult<ClusterConnection<Connection>> {
+        client.get_async_generic_connection().await
+    }
+
+    impl Connect for Connection {
+        fn connect_with_config<'a, T>(info: T, config: AsyncConnectionConfig) -> RedisFuture<'a, Self>
+        where
+            T: IntoConnectionInfo + Send + 'a,
+        {
+            Box::pin(async move { client(info)?.get_multiplexed_async_connection_with_config(&config).await })
+        }
+    }
+}
+#[cfg(feature = "cluster-async")]
+pub use aio::get_async_connection;

@@ -1,0 +1,84 @@
+//! A connection that reconnects by itself, also while the server is busy.
+//!
+//! A [`ConnectionManager`] whose reconnecting was rejected keeps that error for ever: only failures of input and output
+//! make it try again. So one that has met BUSY is replaced by a new one.
+
+use super::redis;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
+use super::redis::{Cmd, Pipeline, RedisResult, Value};
+
+use super::aio::Link;
+use super::reply;
+
+/// A [`ConnectionManager`] that is not broken by a reconnecting that the server rejects as BUSY.
+#[derive(Clone)]
+pub struct Manager {
+    inner: ConnectionManager,
+    age: u64,
+    broken: bool,
+    newest: Arc<Newest>,
+}
+
+/// What all clones go back to.
+struct Newest {
+    client: redis::Client,
+    config: ConnectionManagerConfig,
+    /// The manager in use, and how many were in use before it.
+    manager: Mutex<(u64, ConnectionManager)>,
+}
+
+impl Manager {
+    pub(crate) fn new(client: redis::Client, config: ConnectionManagerConfig) -> RedisResult<Self> {
+        let inner = ConnectionManager::new_lazy_with_config(client.clone(), config.clone())?;
+        let manager = Mutex::new((0, inner.clone()));
+        Ok(Self { inner, age: 0, broken: false, newest: Arc::new(Newest { client, config, manager }) })
+    }
+
+    /// The manager in use.
+    pub const fn get_mut(&mut self) -> &mut ConnectionManager {
+        &mut self.inner
+    }
+
+    fn mend(&mut self) -> RedisResult<()> {
+        let mut newest = self.newest.manager.lock().unwrap_or_else(PoisonError::into_inner);
+        if newest.0 == self.age {
+            let Newest { client, config, .. } = &*self.newest;
+            *newest =
+                (self.age + 1, ConnectionManager::new_lazy_with_config(client.clone(), config.clone())?);
+        }
+        (self.age, self.inner) = newest.clone();
+        self.broken = false;
+        Ok(())
+    }
+}
+
+impl Link for Manager {
+    async fn command(&mut self, command: &Cmd) -> RedisResult<Value> {
+        if self.broken {
+            self.mend()?;
+        }
+        let reply = self.inner.send_packed_command(command).await;
+        self.broken = reply.as_ref().err().is_some_and(|error| reply::setup_rejection(error).is_some());
+        reply
+    }
+
+    async fn commands(
+        &mut self,
+        pipeline: &Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisResult<Vec<Value>> {
+        if self.broken {
+            self.mend()?;
+        }
+        let replies = self.inner.send_packed_commands(pipeline, offset, count).await;
+        self.broken = replies.as_ref().err().is_some_and(|error| reply::setup_rejection(error).is_some());
+        replies
+    }
+
+    fn db(&self) -> i64 {
+        self.inner.get_db()
+    }
+}

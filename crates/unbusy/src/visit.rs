@@ -1,0 +1,126 @@
+//! One call's way through the gate: it asks, waits, and reports what became of what it sent.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use unbusy_core::command::Command;
+use unbusy_core::gate::{Answer, Ask, Outcome, Ticket};
+use unbusy_core::{Cause, Time};
+
+use crate::gate::{Gate, now};
+
+/// What a call may do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// A lease runs: send as much as the window allows.
+    Free,
+    /// Send one command.
+    One,
+    /// The budget is over: what was rejected stays so; what was never sent is sent once, whatever the gate says.
+    Over,
+}
+
+/// Leaves the gate when it is dropped, so a call that is cancelled while it waits is never executed.
+pub(crate) struct Visit {
+    gate: Arc<Gate>,
+    max_wait: Duration,
+    ask: Ask,
+    ticket: Option<Ticket>,
+    /// Since when it waits.
+    since: Option<Time>,
+    rejected: bool,
+}
+
+impl Visit {
+    pub(crate) fn new(gate: &Arc<Gate>, max_wait: Duration) -> Self {
+        Self {
+            gate: Arc::clone(gate),
+            max_wait,
+            ask: Ask::default(),
+            ticket: None,
+            since: None,
+            rejected: false,
+        }
+    }
+
+    /// What is to be sent next, of so many commands that wait.
+    pub(crate) fn ask_for(&mut self, command: Command, commands: usize) {
+        let commands = u32::try_from(commands).unwrap_or(u32::MAX);
+        self.ask = Ask { scout: command.scout, read: command.read, commands };
+    }
+
+    /// Whether the server rejected what this call sent last.
+    pub(crate) const fn is_rejected(&self) -> bool {
+        self.rejected
+    }
+
+    pub(crate) async fn admit(&mut self) -> Admission {
+        poll_fn(|cx| self.poll_admit(cx)).await
+    }
+
+    fn poll_admit(&mut self, cx: &Context<'_>) -> Poll<Admission> {
+        let (max_wait, rejected) = (self.max_wait, self.rejected);
+        let since = *self.since.get_or_insert_with(now);
+        let mut over = false;
+        // What was never rejected waits for the server to be busy no longer; a stall costs no budget.
+        let until = |episode: Option<Time>, now: Time| {
+            let since = match episode {
+                _ if rejected => since,
+                Some(episode) => since.max(episode),
+                None => now,
+            };
+            over = now >= since + max_wait;
+            since + max_wait
+        };
+        match self.gate.ask(self.ticket, self.ask, until, cx.waker()) {
+            Answer::Free => Poll::Ready(Admission::Free),
+            Answer::One(ticket) => {
+                self.ticket = ticket;
+                Poll::Ready(Admission::One)
+            }
+            Answer::Wait(ticket) => {
+                self.ticket = Some(ticket);
+                if !over {
+                    return Poll::Pending;
+                }
+                self.leave();
+                self.gate.gave_up();
+                Poll::Ready(Admission::Over)
+            }
+        }
+    }
+
+    /// What was sent at `sent` was answered, and not rejected.
+    pub(crate) fn accepted(&mut self, sent: Time, proves: bool) {
+        let proves = proves || (self.rejected && self.ticket.is_some());
+        self.rejected = false;
+        let outcome = if proves { Outcome::Proof } else { Outcome::Unclear };
+        if self.ticket.is_some() || (proves && self.gate.wants_proof(sent)) {
+            self.gate.answered(self.ticket.take(), outcome, sent);
+        }
+        self.since = None;
+    }
+
+    /// What was sent at `sent` was rejected: `commands` of them. It keeps its place.
+    pub(crate) fn rejected(&mut self, cause: Cause, sent: Time, commands: usize) {
+        if !self.rejected {
+            self.rejected = true;
+            self.since = Some(now());
+        }
+        self.ticket = self.gate.rejected(self.ticket.take(), Some(self.ask), cause, sent, commands as u64);
+    }
+
+    pub(crate) fn leave(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.gate.leave(ticket);
+        }
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}

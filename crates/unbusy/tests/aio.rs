@@ -1,0 +1,109 @@
+//! Asynchronous connections on servers that are busy.
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{client, make_busy, make_silent};
+use redis::AsyncCommands;
+use testkit::{Flavor, Server};
+use tokio::task::JoinSet;
+
+fn run(mut scenario: impl AsyncFnMut(&Server, unbusy::Client)) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    for flavor in Flavor::ALL {
+        let server = Server::start(flavor);
+        runtime.block_on(scenario(&server, client(&server)));
+    }
+}
+
+#[test]
+fn commands_wait_and_are_executed_once() {
+    run(async |server, client| {
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let script = make_silent(server, 800);
+        assert_eq!(connection.incr::<_, _, u64>("n", 1).await.unwrap(), 1);
+        script.join();
+        assert_eq!(connection.get::<_, u64>("n").await.unwrap(), 1);
+    });
+}
+
+#[test]
+fn pipelines_are_executed_once_and_in_order() {
+    const COMMANDS: u64 = 20_000;
+    run(async |server, client| {
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut pipeline = redis::pipe();
+        for _ in 0..COMMANDS {
+            pipeline.incr("n", 1);
+        }
+        for millis in [110, 130, 300] {
+            let script = make_silent(server, millis);
+            let replies: Vec<u64> = pipeline.query_async(&mut connection).await.unwrap();
+            assert!(replies.iter().copied().eq(1..=COMMANDS), "{}", server.flavor());
+            script.join();
+            assert_eq!(connection.get_del::<_, u64>("n").await.unwrap(), COMMANDS);
+        }
+    });
+}
+
+#[test]
+fn a_thousand_tasks_wait_for_one_asker() {
+    const TASKS: usize = 1_000;
+    run(async |server, client| {
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        assert_eq!(connection.incr::<_, _, u64>("warm", 1).await.unwrap(), 1);
+        let script = make_busy(server, 3_000);
+        let mut tasks = JoinSet::new();
+        for _ in 0..TASKS {
+            let mut connection = connection.clone();
+            tasks.spawn(async move {
+                connection.incr::<_, _, u64>("n", 1).await.unwrap();
+                Instant::now()
+            });
+        }
+        let ends = tasks.join_all().await;
+        let (_, end) = script.join();
+        let mut late: Vec<_> = ends.iter().map(|at| at.saturating_duration_since(end)).collect();
+        late.sort();
+        assert!(late[TASKS * 99 / 100] <= Duration::from_millis(50), "{:?}", late[TASKS * 99 / 100]);
+        assert_eq!(connection.get::<_, usize>("n").await.unwrap(), TASKS);
+        let info: String = redis::cmd("INFO").arg("errorstats").query_async(&mut connection).await.unwrap();
+        let rejected = info.lines().find_map(|line| line.strip_prefix("errorstat_BUSY:count=")).unwrap();
+        assert!(rejected.trim().parse::<usize>().unwrap() <= 200, "{}: {rejected} rejected", server.flavor());
+    });
+}
+
+#[test]
+fn a_future_that_is_dropped_while_it_waits_is_never_executed() {
+    run(async |server, client| {
+        let connection = client.get_multiplexed_async_connection().await.unwrap();
+        let script = make_busy(server, 800);
+        let (mut first, mut second) = (connection.clone(), connection.clone());
+        let dropped = tokio::time::timeout(Duration::from_millis(200), first.incr::<_, _, u64>("n", 10));
+        assert!(dropped.await.is_err());
+        // The one that asks for all was dropped; another takes over.
+        assert_eq!(second.incr::<_, _, u64>("n", 1).await.unwrap(), 1);
+        script.join();
+    });
+}
+
+#[test]
+fn a_manager_that_reconnects_while_the_server_is_busy_recovers() {
+    run(async |server, _| {
+        let client = unbusy::Client::open(format!("{}/1", server.url())).unwrap();
+        let mut connection = client.get_connection_manager().await.unwrap();
+        assert_eq!(connection.incr::<_, _, u64>("n", 1).await.unwrap(), 1);
+        let mut other = connection.clone();
+        assert_eq!(server.client().cmd(&["CLIENT", "KILL", "TYPE", "normal"]), testkit::Reply::Integer(1));
+        let script = make_busy(server, 2_500);
+        let mut lost = 0;
+        while let Err(error) = connection.incr::<_, _, u64>("n", 1).await {
+            assert!(error.is_io_error() || error.is_connection_dropped(), "{error}");
+            lost += 1;
+        }
+        assert!(lost <= 1, "only the command that met the closed connection is lost");
+        script.join();
+        assert_eq!(other.incr::<_, _, u64>("n", 1).await.unwrap(), 3);
+        assert_eq!(server.client().cmd(&["EXISTS", "n"]), testkit::Reply::Integer(0), "database 0");
+    });
+}

@@ -1,0 +1,193 @@
+//! Blocking connections on servers that are busy.
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{client, make_busy, make_silent, on_every_server};
+use redis::{Commands, Connection, RedisResult, Script};
+use testkit::{Flavor, Server};
+use unbusy::Policy;
+
+#[test]
+fn commands_wait_and_are_executed_once() {
+    on_every_server(|server, client| {
+        let mut connection = client.get_connection().unwrap();
+        let script = make_busy(server, 600);
+        let count: u64 = connection.incr("n", 1).unwrap();
+        let (_, end) = script.join();
+        assert!(end.elapsed() < Duration::from_millis(500), "it waited much longer than the script");
+        assert_eq!(count, 1);
+        assert_eq!(connection.get::<_, u64>("n").unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_command_sent_in_the_silence_before_busy_waits_as_well() {
+    on_every_server(|server, client| {
+        let mut connection = client.get_connection().unwrap();
+        let script = make_silent(server, 500);
+        assert_eq!(connection.incr::<_, _, u64>("n", 1).unwrap(), 1);
+        script.join();
+        assert_eq!(connection.get::<_, u64>("n").unwrap(), 1);
+    });
+}
+
+#[test]
+fn pipelines_are_executed_once_and_in_order() {
+    const COMMANDS: u64 = 20_000;
+    on_every_server(|server, client| {
+        let mut connection = client.get_connection().unwrap();
+        let mut pipeline = redis::pipe();
+        for _ in 0..COMMANDS {
+            pipeline.incr("n", 1);
+        }
+        for millis in [110, 130, 300] {
+            let script = make_silent(server, millis);
+            let replies: Vec<u64> = pipeline.query(&mut connection).unwrap();
+            assert!(replies.iter().copied().eq(1..=COMMANDS), "{}", server.flavor());
+            script.join();
+            assert_eq!(connection.get_del::<_, u64>("n").unwrap(), COMMANDS);
+        }
+    });
+}
+
+#[test]
+fn atomic_pipelines_are_executed_as_a_whole() {
+    on_every_server(|server, client| {
+        let mut connection = client.get_connection().unwrap();
+        let script = make_busy(server, 400);
+        let replies: (u64, String) = redis::pipe()
+            .atomic()
+            .incr("n", 1)
+            .set("k", "v")
+            .ignore()
+            .get("k")
+            .query(&mut connection)
+            .unwrap();
+        assert_eq!(replies, (1, "v".into()));
+        script.join();
+    });
+}
+
+#[test]
+fn a_watched_transaction_starts_over() {
+    on_every_server(|server, client| {
+        let mut connection = client.get_connection().unwrap();
+        let mut tries = 0;
+        let mut script = None;
+        let (result,): (u64,) = redis::transaction(&mut connection, &["n"], |connection, pipeline| {
+            tries += 1;
+            let n: Option<u64> = connection.get("n")?;
+            if tries == 1 {
+                script = Some(make_busy(server, 400));
+            }
+            pipeline.set("n", n.unwrap_or(0) + 1).ignore().get("n").query(connection)
+        })
+        .unwrap();
+        assert_eq!((result, tries), (1, 2));
+        script.expect("a script").join();
+    });
+}
+
+#[test]
+fn connections_are_set_up_while_the_server_is_busy() {
+    for flavor in Flavor::ALL {
+        let server = Server::builder(flavor).arg("--requirepass").arg("secret").start();
+        let mut direct = server.client();
+        assert_eq!(direct.cmd(&["AUTH", "secret"]).text(), "OK");
+        for protocol in ["resp2", "resp3"] {
+            let url = format!("redis://:secret@{}/1?protocol={protocol}", server.address());
+            let client = unbusy::Client::open(url).unwrap();
+            direct.send_cmd(&["EVAL", testkit::busy_lua(), "0", "500"]);
+            std::thread::sleep(Duration::from_millis(200));
+            let mut connection = client.get_connection().unwrap();
+            connection.set::<_, _, ()>("where", "here").unwrap();
+            assert_eq!(direct.read_reply(), testkit::Reply::Integer(1));
+            assert_eq!(direct.cmd(&["GET", "where"]), testkit::Reply::Null, "{flavor}: database 0");
+            assert_eq!(connection.del::<_, u64>("where").unwrap(), 1);
+        }
+    }
+}
+
+#[test]
+fn errors_that_only_look_like_busy_pass_and_nothing_runs_twice() {
+    on_every_server(|server, client| {
+        let mut connection = client.get_connection().unwrap();
+        let script = Script::new("redis.call('INCR', KEYS[1]) return redis.error_reply('BUSY not really')");
+        let busy = make_busy(server, 400);
+        let error = script.key("n").invoke::<()>(&mut connection).unwrap_err();
+        assert_eq!(error.code(), Some("BUSY"));
+        busy.join();
+        assert_eq!(connection.get::<_, u64>("n").unwrap(), 1);
+    });
+}
+
+#[test]
+fn when_the_budget_is_over_the_servers_own_error_comes() {
+    on_every_server(|server, _| {
+        let policy = Policy::default().max_wait(Duration::from_millis(300));
+        let client = client(server).with_policy(&policy);
+        let mut connection = client.get_connection().unwrap();
+        let script = make_busy(server, 1200);
+        let start = Instant::now();
+        let error = connection.incr::<_, _, u64>("n", 1).unwrap_err();
+        let waited = start.elapsed();
+        assert_eq!(error.code(), Some("BUSY"));
+        assert!(error.detail().unwrap().contains("is busy running a script"));
+        assert!(waited >= Duration::from_millis(300) && waited < Duration::from_millis(500), "{waited:?}");
+        let errors: RedisResult<Vec<u64>> = redis::pipe().incr("n", 1).incr("n", 1).query(&mut connection);
+        assert!(errors.is_err());
+        script.join();
+        assert_eq!(connection.incr::<_, _, u64>("n", 1).unwrap(), 1, "nothing was executed");
+    });
+}
+
+#[test]
+fn a_budget_of_zero_switches_it_off() {
+    on_every_server(|server, _| {
+        let client = client(server).with_policy(&Policy::default().max_wait(Duration::ZERO));
+        let mut connection = client.get_connection().unwrap();
+        let script = make_busy(server, 400);
+        assert_eq!(connection.incr::<_, _, u64>("n", 1).unwrap_err().code(), Some("BUSY"));
+        script.join();
+    });
+}
+
+#[test]
+fn the_wrapped_connection_is_at_hand() {
+    on_every_server(|_, client| {
+        let mut connection = client.get_connection().unwrap();
+        let inner: &mut Connection = connection.get_mut();
+        assert!(redis::ConnectionLike::check_connection(inner));
+    });
+}
+
+#[test]
+fn two_hundred_threads_wait_for_one_asker() {
+    const THREADS: usize = 200;
+    on_every_server(|server, client| {
+        let mut connections: Vec<_> = (0..THREADS).map(|_| client.get_connection().unwrap()).collect();
+        for connection in &mut connections {
+            connection.ping::<()>().unwrap();
+        }
+        let script = make_busy(server, 3_000);
+        let ends = std::thread::scope(|scope| {
+            let wait = |connection: &mut unbusy::Connection| {
+                connection.incr::<_, _, u64>("n", 1).unwrap();
+                Instant::now()
+            };
+            let threads: Vec<_> =
+                connections.iter_mut().map(|connection| scope.spawn(move || wait(connection))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        let (_, end) = script.join();
+        let mut late: Vec<_> = ends.iter().map(|at| at.saturating_duration_since(end)).collect();
+        late.sort();
+        let (most, flavor) = (late[THREADS * 99 / 100], server.flavor());
+        assert!(most <= Duration::from_millis(50), "{flavor}: {most:?}");
+        let info: String = redis::cmd("INFO").arg("errorstats").query(&mut connections[0]).unwrap();
+        let rejected = info.lines().find_map(|line| line.strip_prefix("errorstat_BUSY:count=")).unwrap();
+        assert!(rejected.trim().parse::<usize>().unwrap() <= 250, "{flavor}: {rejected} rejected");
+        assert_eq!(connections[0].get::<_, usize>("n").unwrap(), THREADS);
+    });
+}
