@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use testkit::{Client, Flavor, Proxy, Reply, ScriptedServer, Server, encode};
 
-use e2e::{binary, make_busy, on_every_server, ready, show, start_proxy, words};
+use e2e::{ENDLESS, SOON, binary, make_busy, on_every_server, ready, release, show, start_proxy, words};
 
 /// Counts and then fails, in every way in which a script can.
 const FAILING: [&str; 6] = [
@@ -55,14 +55,23 @@ fn compare(flavor: Flavor, commands: &[Vec<Vec<u8>>], calls: usize) {
     script.join();
     assert_eq!(count(), calls, "{flavor}: busy");
     // Each of them at a moment when it is the one that is rejected.
-    for (n, words) in commands.iter().enumerate().filter(|(_, words)| words[0].starts_with(b"EVAL")) {
+    let alone = |words: &[Vec<u8>]| words[0].starts_with(b"EVAL") || words[0].starts_with(b"FCALL");
+    for (n, words) in commands.iter().enumerate().filter(|(_, words)| alone(words)) {
         let before = count();
-        let script = make_busy(&server, Duration::from_millis(150));
-        client.send_cmd(words);
-        assert_eq!(show(&client.read_frame()), direct[n], "{flavor}: held");
-        script.join();
+        assert_eq!(held(&server, words), direct[n], "{flavor}: held");
         assert_eq!(count(), before + 1, "{flavor}: {}", direct[n]);
     }
+}
+
+/// Sends a command while the server is busy, ends that when the command was rejected, and gives back the reply.
+fn held(server: &Server, words: &[Vec<u8>]) -> String {
+    let proxy = start_proxy(server, &[]);
+    let mut client = Client::connect(proxy.address());
+    let script = make_busy(server, ENDLESS);
+    client.send_cmd(words);
+    proxy.wait_log("commands are held", SOON);
+    release(server, script);
+    show(&client.read_frame())
 }
 
 fn own(line: &[&str]) -> Vec<Vec<u8>> {
@@ -108,7 +117,6 @@ fn groups_and_keys(flavor: Flavor) {
         "INCR n",
         "RESTORE n 0 x",
         "RESTORE other 0 x",
-        "SCRIPT KILL",
         "INCR n",
     ];
     let server = Server::start(flavor);
@@ -126,15 +134,20 @@ fn groups_and_keys(flavor: Flavor) {
     assert!(direct[1].starts_with("-BUSYGROUP "), "{}", direct[1]);
     assert!(direct[4].starts_with("-BUSYKEY "), "{}", direct[4]);
     let mut control = server.client();
-    assert!(control.cmd(&["FLUSHALL"]).is_ok());
-    assert!(control.cmd(&["CONFIG", "RESETSTAT"]).is_ok());
-    assert_eq!(play(proxy.address()), direct);
-    let stats = control.cmd(&["INFO", "commandstats"]).text();
-    let calls = |name: &str| stats.lines().any(|line| line.starts_with(name));
-    let xgroup = if flavor == Flavor::Redis62 { "cmdstat_xgroup:" } else { "cmdstat_xgroup|create:" };
-    assert!(calls(&format!("{xgroup}calls=3,")), "{stats}");
-    assert!(calls("cmdstat_restore:calls=2,"), "{stats}");
-    assert_eq!(control.cmd(&["GET", "n"]).text(), "2");
+    let mut assert_runs_once = |how: &str, play: &dyn Fn() -> Vec<String>| {
+        assert!(control.cmd(&["FLUSHALL"]).is_ok());
+        assert!(control.cmd(&["CONFIG", "RESETSTAT"]).is_ok());
+        assert_eq!(play(), direct, "{flavor}: {how}");
+        let stats = control.cmd(&["INFO", "commandstats"]).text();
+        let calls = |name: &str| stats.lines().any(|line| line.starts_with(name));
+        let xgroup = if flavor == Flavor::Redis62 { "cmdstat_xgroup:" } else { "cmdstat_xgroup|create:" };
+        assert!(calls(&format!("{xgroup}calls=3,")), "{how}: {stats}");
+        assert!(calls("cmdstat_restore:calls=2,"), "{how}: {stats}");
+        assert_eq!(control.cmd(&["GET", "n"]).text(), "2", "{how}");
+    };
+    assert_runs_once("quiet", &|| play(proxy.address()));
+    let each_held = || lines.map(|line| held(&server, &words(line))).to_vec();
+    assert_runs_once("busy", &each_held);
 }
 
 fn values_that_look_like_errors(flavor: Flavor) {
