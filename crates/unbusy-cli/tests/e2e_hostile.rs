@@ -91,6 +91,7 @@ fn clients_that_speak_no_resp(flavor: Flavor) {
         ("RESP3 aggregates", b"%1\r\n+a\r\n+b\r\n~1\r\n+x\r\n>1\r\n+x\r\n|1\r\n+a\r\n+b\r\n"),
         ("a stream", b"*?\r\n$?\r\n;4\r\nPING\r\n;0\r\n"),
     ];
+    let mut refused = 0;
     for (what, bytes) in cases {
         // What the server itself says is the measure, up to where it closes.
         let direct = reaction(stage.server.address(), bytes);
@@ -102,9 +103,17 @@ fn clients_that_speak_no_resp(flavor: Flavor) {
             show(&direct),
             show(&proxied)
         );
+        refused += usize::from(REFUSALS.iter().any(|text| show(&proxied).contains(text)));
         stage.assert_untouched(what);
     }
+    assert!(refused >= 5, "{refused}");
+    wait_until("a line in the log for each", || {
+        stage.proxy.log().matches("a client sent malformed bytes").count() >= refused
+    });
 }
+
+/// What servers say of bytes that the proxy cannot take for commands, either.
+const REFUSALS: [&str; 3] = ["invalid multibulk length", "invalid bulk length", "expected '$'"];
 
 /// Everything that comes for these bytes until the peer closes, which it does at the latest when nothing more comes.
 fn reaction(address: &str, bytes: &[u8]) -> Vec<u8> {
@@ -338,8 +347,8 @@ fn broken_answers() -> Vec<(&'static str, Answer, Seen)> {
         ("an array beyond all numbers", stay(b"*99999999999999999999\r\n"), Seen::Error),
         ("a map beyond all numbers", stay(b"%9223372036854775807\r\n"), Seen::Error),
         ("a bulk without its end", stay(b"$2\r\nabXX+OK\r\n"), Seen::Error),
-        ("garbage in an array", stay(b"*2\r\n:1\r\ngarbage\r\n"), Seen::Anything),
-        ("more replies than asked", stay(b"+PONG\r\n+PONG\r\n+PONG\r\n"), Seen::Anything),
+        ("garbage in an array", stay(b"*2\r\n:1\r\ngarbage\r\n"), Seen::Error),
+        ("more replies than asked", stay(b"+PONG\r\n+PONG\r\n+PONG\r\n"), Seen::Error),
         ("fewer replies than asked, and a close", close(b""), Seen::SameAndClose),
         ("half a reply and a close", close(b"$10\r\nabc"), Seen::SameAndClose),
         ("half an error and a close", close(b"-ERR half"), Seen::Anything),
@@ -419,7 +428,7 @@ fn servers_that_are_broken() {
         });
         if matches!(expected, Seen::Error) {
             wait_until(&format!("a line in the log after {what}"), || {
-                proxy.log().lines().count() > lines_before
+                proxy.log().lines().skip(lines_before).any(|line| line.contains("a connection cannot go on"))
             });
         }
         assert_eq!(bystander.cmd(&["PING"]).text(), "PONG", "after {what}");
@@ -454,6 +463,36 @@ fn assert_seen(what: &str, wire: &mut Wire, answer: &Answer, expected: Seen, che
                 check();
             }
         }
+    }
+}
+
+/// The client gets what there is, and then what its server does: the end, or nothing more.
+#[test]
+fn a_server_that_answers_too_little() {
+    for closes in [true, false] {
+        let server = ScriptedServer::start(move |_, stream| {
+            let mut peer = Client::from(stream);
+            if Reply::parse(&peer.read_frame()).items()[0].text() != "GET" {
+                return serve_properly(&mut peer);
+            }
+            peer.send(b"+1\r\n");
+            if !closes {
+                peer.read_to_end(SOON * 3);
+            }
+        });
+        let proxy = Proxy::start(binary(), &server.url(), &["--busy-threshold", "100ms"]);
+        let mut bystander = ready(proxy.address());
+        let mut wire = Wire::connect(proxy.address());
+        wire.send(&pipeline(&["GET k", "GET k", "GET k"]));
+        assert!(wire.wait_for(SOON, |seen| seen == b"+1\r\n"), "{}", show(&wire.seen));
+        assert_eq!(bystander.cmd(&["PING"]).text(), "PONG");
+        if closes {
+            assert!(wire.wait_closed(SOON), "not closed");
+            assert_eq!(show(&wire.seen), "+1\\r\\n");
+        }
+        drop(wire);
+        assert_eq!(ready(proxy.address()).cmd(&["PING"]).text(), "PONG");
+        assert_no_panic(&proxy, "too few replies");
     }
 }
 
