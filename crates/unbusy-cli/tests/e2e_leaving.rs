@@ -30,6 +30,7 @@ on_every_server!(
     all_leave,
     leaders_leave_one_after_the_other,
     leaving_in_a_stall,
+    leaving_a_pipeline_in_a_stall,
     leaving_while_a_script_of_ones_own_runs,
 );
 
@@ -287,6 +288,23 @@ fn leaving_in_a_stall(flavor: Flavor) {
     wait_for_connections(&server, 0);
     let executed = server.client().cmd(&["INCRBY", "n", "0"]).integer();
     assert!(executed <= 1 + 6, "{executed} of {CLIENTS} ghosts");
+}
+
+/// What stands behind a command that is on its way to a silent server waits in the proxy.
+fn leaving_a_pipeline_in_a_stall(flavor: Flavor) {
+    let server = Server::builder(flavor).threshold(Duration::from_secs(5)).start();
+    let proxy = start_proxy(&server, &["--busy-threshold", "5s"]);
+    let script = BusyScript::start(server.address(), SHORT * 2);
+    let mut direct = server.client();
+    direct.send_cmd(&["PING"]);
+    assert_eq!(direct.try_read_frame(Duration::from_millis(200)), None, "a stall");
+    let held = Held::new(&proxy, &command("INCR n").repeat(20));
+    held.leave(Exit::Reset);
+    script.join();
+    drop(direct);
+    wait_for_connections(&server, 0);
+    let executed = server.client().cmd(&["INCRBY", "n", "0"]).integer();
+    assert!(executed <= 1, "{executed} ghosts");
 }
 
 /// A script that has begun runs to its end, as it does without a proxy; what is held behind it does not.

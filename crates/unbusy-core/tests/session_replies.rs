@@ -797,6 +797,7 @@ enum Act {
     Expire(u64),
     Settle(bool),
     Gone,
+    Lost,
     Abandon,
     Unpoison,
 }
@@ -884,6 +885,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0_u64..400).prop_map(Act::Expire),
         1 => any::<bool>().prop_map(Act::Settle),
         1 => Just(Act::Gone),
+        1 => Just(Act::Lost),
         1 => Just(Act::Abandon),
         1 => Just(Act::Unpoison),
     ]
@@ -916,6 +918,7 @@ fn perform(session: &mut Session, act: Act, now: Time, out: &mut Out) -> Result<
             }
         }
         Act::Gone => session.client_gone(),
+        Act::Lost => session.client_lost(),
         Act::Abandon if session.is_idle() => session.abandon(),
         Act::Unpoison if session.is_poisoned() => session.unpoison(),
         _ => {}

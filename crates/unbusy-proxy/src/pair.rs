@@ -571,7 +571,7 @@ impl<'a> Pair<'a> {
     fn lose_client(&mut self) {
         self.client_lost = true;
         self.client_closed = true;
-        self.session.client_gone();
+        self.session.client_lost();
         if self.session.is_idle() {
             self.leave_gate(self.shared.now());
         }

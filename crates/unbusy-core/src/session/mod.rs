@@ -214,9 +214,19 @@ impl Session {
         Ok(pushed.err())
     }
 
-    /// The client closed its side: what waits at the gate is dropped, what is in flight may still be answered.
-    pub const fn client_gone(&mut self) {
+    /// The client closed its side: what waits at the gate is dropped, what is in flight may still be answered. Behind a
+    /// command that is held everything waits, also while its next try is in flight.
+    pub fn client_gone(&mut self) {
         self.flags.gone = true;
+        if self.flags.held && !self.is_idle() {
+            self.lane.drop_unsent();
+        }
+    }
+
+    /// Nobody reads the replies any more: nothing more is sent.
+    pub fn client_lost(&mut self) {
+        self.flags.gone = true;
+        self.lane.drop_unsent();
     }
 
     /// Drops all that has not been sent.

@@ -220,6 +220,9 @@ impl Session {
         self.flags.held = false;
         self.lane.answer();
         self.lane.rewind();
+        if self.flags.gone {
+            self.abandon();
+        }
     }
 
     /// Looks whether all in flight is answered of which some was rejected.

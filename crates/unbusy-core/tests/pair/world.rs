@@ -459,7 +459,7 @@ impl World {
         let pair = &mut self.pairs[at];
         if pair.client_closed && pair.vanishes {
             pair.client_lost = true;
-            pair.session.client_gone();
+            pair.session.client_lost();
             if pair.session.is_idle() {
                 self.leave_gate(at);
             }
