@@ -90,6 +90,12 @@ impl Proxy {
         Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
     }
 
+    /// How many files and sockets it has open.
+    pub fn open_files(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.pid());
+        fs::read_dir(&path).unwrap_or_else(|e| panic!("{path}: {e}")).count()
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&mut self) {
         let pid = Pid::from_child(self.process.get());

@@ -97,6 +97,12 @@ fn wait_for_connections(server: &Server, stayed: usize) {
     });
 }
 
+/// The proxy has closed what was open for a client that left, while the server is still busy: from now on no try of its
+/// command can be accepted.
+fn wait_until_let_go(proxy: &Proxy, alone: usize) {
+    wait_until("the proxy lets go of the client", || proxy.open_files() <= alone);
+}
+
 fn leavers_are_not_executed_and_the_others_are(flavor: Flavor) {
     let server = Server::start(flavor);
     let proxy = start_quiet_proxy(&server);
@@ -182,11 +188,10 @@ fn every_kind_of_request(flavor: Flavor) {
 /// Some of its commands have been executed before, some are rejected, some have not been sent.
 fn in_the_middle_of_a_pipeline(flavor: Flavor) {
     let server = Server::start(flavor);
-    let proxy = start_quiet_proxy(&server);
     for exit in EXITS {
-        let mut client = ready(proxy.address());
-        assert_eq!(client.cmd(&["INCR", "n"]).integer(), 1);
-        drop(client);
+        let proxy = start_quiet_proxy(&server);
+        let alone = proxy.open_files();
+        assert_eq!(server.client().cmd(&["INCR", "n"]).integer(), 1);
         let wire = Wire::connect(proxy.address());
         let mut held = Held { stream: wire.stream(), wire };
         held.wire.send(&pipeline(&["INCR n", "MULTI", "INCR n"]));
@@ -194,8 +199,9 @@ fn in_the_middle_of_a_pipeline(flavor: Flavor) {
         let script = make_busy(&server, ENDLESS);
         held.wire.take();
         held.wire.send(&pipeline(&["EXEC", "INCR n", "INCR n", "MULTI", "INCR n", "EXEC", "INCR n"]));
-        held.wire.wait_for(A_WHILE, |_| false);
+        proxy.wait_log("commands are held", e2e::SOON);
         held.leave(exit);
+        wait_until_let_go(&proxy, alone);
         release(&server, script);
         wait_for_connections(&server, 0);
         assert_eq!(server.client().cmd(&["GET", "n"]).text(), "2", "{exit:?}");
@@ -208,6 +214,7 @@ fn in_the_middle_of_a_busy_stream(flavor: Flavor) {
     const COUNT: usize = 200_000;
     let server = Server::start(flavor);
     let proxy = start_quiet_proxy(&server);
+    let alone = proxy.open_files();
     let wire = Wire::connect(proxy.address());
     let mut held = Held { stream: wire.stream(), wire };
     let mut sender = held.wire.sender();
@@ -225,6 +232,7 @@ fn in_the_middle_of_a_busy_stream(flavor: Flavor) {
     held.leave(Exit::Reset);
     // Its last write fails, or it had been taken as a whole.
     stream.join().expect("the sender");
+    wait_until_let_go(&proxy, alone);
     release(&server, script);
     wait_for_connections(&server, 0);
     assert_eq!(server.client().cmd(&["GET", "n"]).text(), executed.to_string());
