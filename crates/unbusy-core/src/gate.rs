@@ -11,11 +11,14 @@
 //! `Unproven` is `Open` without a lease. All waiters stand in one queue, ordered by ticket. The gate neither sends nor
 //! wakes: it says who may send one command ([`Gate::woken`]) and is told how that went.
 
+mod episode;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::lease::Lease;
 use crate::{Cause, EpisodeReport, Event, Time};
+use episode::Episode;
 
 /// A scout is not overdue before this.
 const OVERDUE_MIN: Duration = Duration::from_millis(2);
@@ -108,37 +111,6 @@ enum Phase {
     Open,
     Stalled { since: Time, next_scout: Time, gap: Duration },
     Busy(Episode),
-}
-
-#[derive(Debug)]
-struct Episode {
-    cause: Cause,
-    since: Time,
-    next_try: Time,
-    last_try: Time,
-    /// The reply of a script said that now is the moment.
-    hinted: bool,
-    /// Doubles with every leader that stays unanswered.
-    patience: Duration,
-    /// The last moment at which the server is known to have been busy.
-    last_busy: Time,
-    /// Nobody waits any more who could find out that the server is open.
-    deserted: bool,
-    /// Those that waited and do not any more, and their commands.
-    gone: usize,
-    gone_commands: u64,
-    rejected: u64,
-    given_up: u64,
-}
-
-impl Episode {
-    /// Somebody does not wait any more. Who came when all others had gone may never have had to wait.
-    fn count(&mut self, commands: u32) {
-        if !self.deserted {
-            self.gone += 1;
-            self.gone_commands += u64::from(commands);
-        }
-    }
 }
 
 /// The gate of one server. See the module's documentation.
@@ -249,7 +221,8 @@ impl Gate {
         sent: Time,
         now: Time,
     ) -> Option<Ticket> {
-        let role = ticket.and_then(|ticket| self.out.remove(&ticket)).map(|out| out.role);
+        let out = ticket.and_then(|ticket| self.out.remove(&ticket));
+        let role = out.map(|out| out.role);
         let stale = matches!(self.phase, Phase::Open) && self.lease.outdates(sent, now);
         let first = !stale && !matches!(self.phase, Phase::Busy(_));
         if first {
@@ -267,6 +240,10 @@ impl Gate {
             episode.deserted = false;
         }
         let Some(ask) = ask else {
+            // Its client left while it was tried.
+            if let (Phase::Busy(episode), Some(out)) = (&mut self.phase, out) {
+                episode.count(out.commands);
+            }
             self.look_for_deserters();
             return None;
         };
@@ -580,21 +557,7 @@ impl Gate {
         self.events.push(Event::EpisodeBegan { cause });
         // Their replies will tell of a time before BUSY; nobody waits for them any more.
         self.out.clear();
-        let patience = self.patience();
-        self.phase = Phase::Busy(Episode {
-            cause,
-            since: now,
-            next_try: now,
-            last_try: now,
-            hinted: false,
-            patience,
-            last_busy: now,
-            deserted: false,
-            gone: 0,
-            gone_commands: 0,
-            rejected: 0,
-            given_up: 0,
-        });
+        self.phase = Phase::Busy(Episode::new(cause, self.patience(), now));
     }
 
     // Busy => Open.
@@ -609,17 +572,7 @@ impl Gate {
     fn report_episode(&self, now: Time) -> Option<EpisodeReport> {
         let Phase::Busy(episode) = &self.phase else { return None };
         let waiting = self.waiting.values().map(|ask| ask.commands);
-        let out = self.out.values().map(|out| out.commands);
-        let present: Vec<_> = if episode.deserted { Vec::new() } else { waiting.chain(out).collect() };
-        let until = if episode.deserted { episode.last_busy } else { now };
-        Some(EpisodeReport {
-            cause: episode.cause,
-            lasted: until - episode.since,
-            connections: episode.gone + present.len(),
-            commands: episode.gone_commands + present.into_iter().map(u64::from).sum::<u64>(),
-            given_up: episode.given_up,
-            rejected: episode.rejected,
-        })
+        Some(episode.report(waiting.chain(self.out.values().map(|out| out.commands)), now))
     }
 
     /// The time between tries grows with the age of the episode and is never below two round trips, so that many

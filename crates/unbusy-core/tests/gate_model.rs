@@ -495,6 +495,21 @@ fn everybody_who_waited_is_in_the_report_whether_to_the_end_or_not() {
 }
 
 #[test]
+fn who_leaves_while_being_tried_has_waited_as_well() {
+    let mut model = Model::new(Some(THRESHOLD));
+    let leader = model.busy();
+    model.pass(model.now + MS * 50);
+    let (since, _) = model.out.remove(&leader).expect("it is tried");
+    let kept = model.gate.rejected(Some(leader), None, Cause::Script, since, model.now);
+    assert_eq!(kept, None);
+    assert!(model.gate.is_deserted());
+    model.gate.close(model.now);
+    model.settle();
+    let [report] = reports(&model)[..] else { panic!("one episode: {:?}", model.events) };
+    assert_eq!((report.connections, report.commands), (1, 1));
+}
+
+#[test]
 fn an_episode_that_all_have_left_ends_when_the_server_was_last_seen_busy() {
     let mut model = Model::new(Some(THRESHOLD));
     let began = model.now;
