@@ -37,7 +37,8 @@ fn a_busy_master_is_found() {
         let server = Server::start(flavor);
         let sentinel = sentinel_of(&server);
         let nodes = vec![sentinel.url()];
-        let mut sentinel = SentinelClient::build(nodes, "service", None, SentinelServerType::Master).unwrap();
+        let mut sentinel =
+            SentinelClient::build(nodes, String::from("service"), None, SentinelServerType::Master).unwrap();
         let script = make_busy(&server, 600);
         assert_eq!(
             sentinel.get_client().err().unwrap().code(),
@@ -57,7 +58,8 @@ async fn a_busy_master_is_found_without_blocking() {
     let server = Server::start(Flavor::Redis70);
     let sentinel = sentinel_of(&server);
     let nodes = vec![sentinel.url()];
-    let mut sentinel = SentinelClient::build(nodes, "service", None, SentinelServerType::Master).unwrap();
+    let mut sentinel =
+        SentinelClient::build(nodes, String::from("service"), None, SentinelServerType::Master).unwrap();
     let script = make_busy(&server, 600);
     let policy = unbusy::Policy::default();
     let client = unbusy::sentinel::async_get_client(&mut sentinel, &policy).await.unwrap();
