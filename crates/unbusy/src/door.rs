@@ -27,8 +27,9 @@ pub(crate) struct Door {
 struct Line {
     /// WATCH is in force.
     watching: AtomicBool,
-    /// Bytes sent so far, and how many of them were sent no later than the last command that is answered. Replies come in
-    /// order, so a call that was cancelled counts as answered as soon as a later one is.
+    /// Bytes sent so far, and how many of them were sent no later than the last command that is answered, by all callers
+    /// that share the connection. Replies come in order, so a call that was cancelled counts as answered as soon as a later
+    /// one is. A blocking connection has one caller, and nothing in flight when that sends.
     sent: AtomicU64,
     answered: AtomicU64,
 }
@@ -75,12 +76,12 @@ impl Door {
         WINDOW_BYTES.saturating_sub(in_flight)
     }
 
-    /// So many bytes are sent; the mark goes to [`Door::answered`].
-    pub(crate) fn sent(&self, bytes: u64) -> u64 {
-        self.line.sent.fetch_add(bytes, Relaxed) + bytes
-    }
-
-    pub(crate) fn answered(&self, mark: u64) {
+    /// Awaits the answer to something of this length, which counts as in flight until then.
+    #[cfg(feature = "aio")]
+    pub(crate) async fn in_flight<T>(&self, bytes: usize, answer: impl Future<Output = T>) -> T {
+        let mark = self.line.sent.fetch_add(bytes as u64, Relaxed) + bytes as u64;
+        let answer = answer.await;
         self.line.answered.fetch_max(mark, Relaxed);
+        answer
     }
 }

@@ -41,8 +41,9 @@
 //! `SCRIPT KILL`, `FUNCTION KILL` and `SHUTDOWN` never wait. An error of a script's own that begins with `BUSY` passes
 //! unchanged. When the time is over, the caller gets the server's own error.
 //!
-//! Not covered: `MULTI` that is sent as a command of its own, not by `pipe().atomic()`; what is rejected inside such a
-//! transaction gets its error. Pipelines on blocking cluster connections.
+//! Not covered: a transaction whose `MULTI` and `EXEC` are sent as single commands. If the server is busy at any moment of it,
+//! `EXEC` gets the server's `EXECABORT`, and nothing of it was executed. (In a pipeline, and with `pipe().atomic()`,
+//! transactions are covered.) Pipelines on blocking cluster connections.
 //!
 //! # Features
 //! | feature | for |

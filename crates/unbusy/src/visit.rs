@@ -92,9 +92,11 @@ impl Visit {
         }
     }
 
-    /// What was sent at `sent` was answered, and not rejected.
-    pub(crate) fn accepted(&mut self, sent: Time, proves: bool) {
-        let proves = proves || (self.rejected && self.ticket.is_some());
+    /// What was sent at `sent` was answered, and not rejected. An error proves nothing, since servers check for some before
+    /// BUSY; anything else proves that no script ran if a busy server would have rejected the command (`proof`), as it is
+    /// known to do with one that it has rejected already.
+    pub(crate) fn accepted(&mut self, sent: Time, is_good: bool, proof: bool) {
+        let proves = is_good && (proof || self.rejected);
         self.rejected = false;
         let outcome = if proves { Outcome::Proof } else { Outcome::Unclear };
         if self.ticket.is_some() || (proves && self.gate.wants_proof(sent)) {

@@ -3,7 +3,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{client, make_busy, make_silent};
+use common::{client, make_busy, make_silent, rejections};
 use redis::AsyncCommands;
 use testkit::{Flavor, Server};
 use tokio::task::JoinSet;
@@ -67,9 +67,8 @@ fn a_thousand_tasks_wait_for_one_asker() {
         late.sort();
         assert!(late[TASKS * 99 / 100] <= Duration::from_millis(50), "{:?}", late[TASKS * 99 / 100]);
         assert_eq!(connection.get::<_, usize>("n").await.unwrap(), TASKS);
-        let info: String = redis::cmd("INFO").arg("errorstats").query_async(&mut connection).await.unwrap();
-        let rejected = info.lines().find_map(|line| line.strip_prefix("errorstat_BUSY:count=")).unwrap();
-        assert!(rejected.trim().parse::<usize>().unwrap() <= 200, "{}: {rejected} rejected", server.flavor());
+        let rejected = rejections(server);
+        assert!(rejected <= 200, "{}: {rejected} rejected", server.flavor());
     });
 }
 
@@ -105,5 +104,37 @@ fn a_manager_that_reconnects_while_the_server_is_busy_recovers() {
         script.join();
         assert_eq!(other.incr::<_, _, u64>("n", 1).await.unwrap(), 3);
         assert_eq!(server.client().cmd(&["EXISTS", "n"]), testkit::Reply::Integer(0), "database 0");
+    });
+}
+
+/// What others have in flight on the connection lies in front of a pipeline, and counts for its window.
+#[test]
+fn a_pipeline_keeps_its_order_beside_others_on_the_connection() {
+    const COMMANDS: u64 = 2_000;
+    const OTHERS: usize = 100;
+    run(async |server, client| {
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let value = "x".repeat(4_000);
+        let mut tasks = JoinSet::new();
+        for _ in 0..OTHERS {
+            let (mut connection, value) = (connection.clone(), value.clone());
+            tasks.spawn(async move {
+                loop {
+                    connection.set::<_, _, ()>("other", &value).await.unwrap();
+                }
+            });
+        }
+        let mut pipeline = redis::pipe();
+        for _ in 0..COMMANDS {
+            pipeline.incr("n", 1);
+        }
+        for round in 0..10 {
+            let script = make_silent(server, 105 + 5 * round);
+            let replies: Vec<u64> = pipeline.query_async(&mut connection).await.unwrap();
+            let before = COMMANDS * round;
+            assert!(replies.into_iter().eq(before + 1..=before + COMMANDS), "{}", server.flavor());
+            script.join();
+        }
+        tasks.abort_all();
     });
 }

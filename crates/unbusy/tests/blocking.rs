@@ -3,8 +3,8 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{client, make_busy, make_silent, on_every_server};
-use redis::{Commands, Connection, RedisResult, Script};
+use common::{client, make_busy, make_silent, on_every_server, rejections};
+use redis::{Commands, Connection, RedisResult, Script, Value};
 use testkit::{Flavor, Server};
 use unbusy::Policy;
 
@@ -66,6 +66,55 @@ fn atomic_pipelines_are_executed_as_a_whole() {
             .unwrap();
         assert_eq!(replies, (1, "v".into()));
         script.join();
+    });
+}
+
+/// Sent by hand, but as one pipeline.
+#[test]
+fn transactions_in_pipelines_are_executed_as_a_whole_or_lose_their_watch() {
+    on_every_server(|server, client| {
+        let mut connection = client.get_connection().unwrap();
+        let mut pipeline = redis::pipe();
+        pipeline.set("before", 1).cmd("MULTI").incr("n", 1).cmd("EXEC").set("behind", 1);
+        let script = make_busy(server, 400);
+        let replies: Vec<Value> = pipeline.query(&mut connection).unwrap();
+        let queued = Value::SimpleString("QUEUED".into());
+        let executed = Value::Array(vec![Value::Int(1)]);
+        assert_eq!(replies, [Value::Okay, Value::Okay, queued.clone(), executed, Value::Okay]);
+        script.join();
+        // First in its pipeline, so that the server is asked to begin it while it is busy.
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("MULTI").incr("n", 1).cmd("EXEC").set("behind", 2);
+        redis::cmd("WATCH").arg("n").exec(&mut connection).unwrap();
+        let script = make_busy(server, 400);
+        let replies: Vec<Value> = pipeline.query(&mut connection).unwrap();
+        assert_eq!(replies, [Value::Okay, queued, Value::Nil, Value::Okay], "start over");
+        script.join();
+        assert_eq!(connection.get::<_, u64>("n").unwrap(), 1, "{}", server.flavor());
+    });
+}
+
+#[test]
+fn a_transaction_of_single_commands_is_refused_in_the_servers_own_words() {
+    on_every_server(|server, client| {
+        let mut connection = client.get_connection().unwrap();
+        redis::cmd("MULTI").exec(&mut connection).unwrap();
+        redis::cmd("INCR").arg("n").exec(&mut connection).unwrap();
+        let script = make_busy(server, 600);
+        // If the gate knows that the server is busy, EXEC waits for its end and is executed.
+        let reply: RedisResult<Value> = redis::cmd("EXEC").query(&mut connection);
+        script.join();
+        match reply {
+            Err(error) => {
+                assert_eq!(error.code(), Some("EXECABORT"), "{error}");
+                assert_eq!(connection.exists::<_, u64>("n").unwrap(), 0);
+            }
+            Ok(values) => {
+                assert_eq!(values, Value::Array(vec![Value::Int(1)]));
+                assert_eq!(connection.get::<_, u64>("n").unwrap(), 1);
+            }
+        }
+        assert_eq!(connection.incr::<_, _, u64>("other", 1).unwrap(), 1, "out of the transaction");
     });
 }
 
@@ -185,9 +234,8 @@ fn two_hundred_threads_wait_for_one_asker() {
         late.sort();
         let (most, flavor) = (late[THREADS * 99 / 100], server.flavor());
         assert!(most <= Duration::from_millis(50), "{flavor}: {most:?}");
-        let info: String = redis::cmd("INFO").arg("errorstats").query(&mut connections[0]).unwrap();
-        let rejected = info.lines().find_map(|line| line.strip_prefix("errorstat_BUSY:count=")).unwrap();
-        assert!(rejected.trim().parse::<usize>().unwrap() <= 250, "{flavor}: {rejected} rejected");
+        let rejected = rejections(server);
+        assert!(rejected <= 250, "{flavor}: {rejected} rejected");
         assert_eq!(connections[0].get::<_, usize>("n").unwrap(), THREADS);
     });
 }

@@ -1,23 +1,15 @@
 //! The same for version 2 of the `redis` crate.
 #![cfg(all(feature = "redis-2", feature = "connection-manager"))]
+mod common;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use common::{make_busy, make_silent};
 use redis2::{AsyncCommands, Commands};
-use testkit::{BusyScript, Flavor, Server};
+use testkit::{Flavor, Server};
 use unbusy::redis_2::Client;
 
 const COMMANDS: u64 = 20_000;
-
-fn make_silent(server: &Server, millis: u64) -> BusyScript {
-    BusyScript::start(server.address(), Duration::from_millis(millis))
-}
-
-fn make_busy(server: &Server, millis: u64) -> BusyScript {
-    let script = make_silent(server, millis);
-    script.wait_until_busy(server.address());
-    script
-}
 
 fn increments() -> redis2::Pipeline {
     let mut pipeline = redis2::pipe();
@@ -79,8 +71,7 @@ fn both_versions_wait_together() {
         scope.spawn(|| second.incr::<_, _, ()>("n", 1).unwrap());
     });
     script.join();
-    let info = server.client().cmd(&["INFO", "errorstats"]).text();
-    let rejected = info.lines().find_map(|line| line.strip_prefix("errorstat_BUSY:count=")).unwrap();
+    let rejected = common::rejections(&server);
     // One asks for both: at most one try per interval, not two.
-    assert!(rejected.trim().parse::<u32>().unwrap() < 120, "{rejected} rejected");
+    assert!(rejected < 120, "{rejected} rejected");
 }

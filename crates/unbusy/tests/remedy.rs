@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{client, make_busy};
+use common::{client, make_busy, rejections};
 use redis::Commands;
 use testkit::{Flavor, Server};
 use unbusy::{Event, Policy};
@@ -23,12 +23,6 @@ fn remedy(notice: impl Fn(&str) + Send + Sync + 'static) -> Policy {
             }
         },
     )
-}
-
-fn rejections(server: &Server) -> u64 {
-    let info = server.client().cmd(&["INFO", "errorstats"]).text();
-    let count = info.lines().find_map(|line| line.strip_prefix("errorstat_BUSY:count="));
-    count.map_or(0, |count| count.trim().parse().expect("a number"))
 }
 
 #[test]

@@ -105,8 +105,8 @@ impl<L: Link> Connection<L> {
             call,
             first: first,
             next: call.next().await,
-            send: link.command(command).await,
-            ping: link.command(&cmd("PING")).await
+            send: send(link, door, command).await,
+            ping: send(link, door, &cmd("PING")).await
         )
     }
 
@@ -122,12 +122,12 @@ impl<L: Link> Connection<L> {
             next: batch.next().await,
             send: |chosen| {
                 if chosen.len() == pipeline.len() {
-                    link.commands(pipeline, 0, chosen.len()).await
+                    send_all(link, door, pipeline, 0, chosen.len()).await
                 } else {
-                    link.commands(&part(pipeline, &chosen), 0, chosen.len()).await
+                    send_all(link, door, &part(pipeline, &chosen), 0, chosen.len()).await
                 }
             },
-            ping: link.command(&cmd("PING")).await
+            ping: send(link, door, &cmd("PING")).await
         )
     }
 
@@ -138,14 +138,11 @@ impl<L: Link> Connection<L> {
         count: usize,
     ) -> RedisResult<Vec<Value>> {
         let Self { link, door } = self;
-        let mut transaction = Transaction::new(
-            door,
-            pipeline.cmd_iter().map(|command| length(words(command.args_iter()))).sum(),
-        );
+        let mut transaction = Transaction::new(door, bytes_of(pipeline));
         drive_transaction!(
             transaction,
             next: transaction.next().await,
-            send: link.commands(pipeline, offset, count).await
+            send: send_all(link, door, pipeline, offset, count).await
         )
     }
 }
@@ -157,7 +154,7 @@ impl<L: Link> ConnectionLike for Connection<L> {
             if !self.door.is_free(sent) {
                 return Box::pin(self.held(command, None)).await;
             }
-            let reply = self.link.command(command).await;
+            let reply = send(&mut self.link, &self.door, command).await;
             if reply::is_good(&reply) && !self.door.is_watching() && !watches(command) {
                 self.door.prove(sent, || describe(command));
                 return reply;
@@ -182,6 +179,24 @@ impl<L: Link> ConnectionLike for Connection<L> {
     fn get_db(&self) -> i64 {
         self.link.db()
     }
+}
+
+async fn send<L: Link>(link: &mut L, door: &Door, command: &Cmd) -> RedisResult<Value> {
+    door.in_flight(length(words(command.args_iter())), link.command(command)).await
+}
+
+async fn send_all<L: Link>(
+    link: &mut L,
+    door: &Door,
+    pipeline: &Pipeline,
+    offset: usize,
+    count: usize,
+) -> RedisResult<Vec<Value>> {
+    door.in_flight(bytes_of(pipeline), link.commands(pipeline, offset, count)).await
+}
+
+fn bytes_of(pipeline: &Pipeline) -> usize {
+    pipeline.cmd_iter().map(|command| length(words(command.args_iter()))).sum()
 }
 
 /// The chosen commands of a pipeline, in its order.

@@ -26,6 +26,12 @@ pub(crate) struct Unit {
     pub(crate) bytes: usize,
 }
 
+impl Unit {
+    const fn is_transaction(&self) -> bool {
+        matches!(self.command.kind, Kind::Exec) && self.commands > 1
+    }
+}
+
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Turn {
@@ -58,7 +64,6 @@ pub(crate) struct Batch<'d> {
     pending: Vec<usize>,
     /// How many of them were sent last.
     sent: usize,
-    mark: u64,
     last_try: bool,
     pinged: bool,
     doubt: Option<Cause>,
@@ -78,7 +83,6 @@ impl<'d> Batch<'d> {
             units,
             replies: (0..count).map(|_| None).collect(),
             sent: 0,
-            mark: 0,
             last_try: false,
             pinged: false,
             doubt: None,
@@ -118,7 +122,6 @@ impl<'d> Batch<'d> {
         self.sent = if self.pinged { 1 } else { units };
         self.pinged = false;
         let sent = self.pending[..self.sent].iter().map(|at| self.units[*at]);
-        self.mark = self.door.sent(sent.clone().map(|unit| unit.bytes as u64).sum());
         Turn::Send(sent.flat_map(|unit| unit.first..unit.first + unit.commands).collect())
     }
 
@@ -131,9 +134,9 @@ impl<'d> Batch<'d> {
         let fits = |at: &&usize| {
             let unit = self.units[**at];
             bytes += unit.bytes as u64;
-            let fenced = before.is_some_and(|last| {
-                last.kind.is_barrier() || last.blocking || unit.command.kind.is_barrier()
-            });
+            // A transaction under WATCH must not be refused together with what is in front of it: it is not sent again.
+            let apart = unit.command.kind.is_barrier() || (unit.is_transaction() && self.door.is_watching());
+            let fenced = before.is_some_and(|last| last.kind.is_barrier() || last.blocking || apart);
             before = Some(unit.command);
             !fenced && bytes <= room
         };
@@ -155,18 +158,17 @@ impl<'d> Batch<'d> {
             Err(error) => return self.failed(error, sent).map(|()| None),
         };
         self.not_sent = None;
-        self.door.answered(self.mark);
-        let units: Vec<_> = self.pending[..self.sent].to_vec();
+        let units: Vec<_> = self.pending[..self.sent].iter().map(|at| self.units[*at]).collect();
         let mut outcomes = Vec::with_capacity(units.len());
-        for unit in units.iter().map(|at| self.units[*at]) {
+        for &unit in &units {
             let places = unit.first..unit.first + unit.commands;
-            places.clone().for_each(|at| self.replies[at] = values.next());
-            outcomes.push(self.outcome(unit, sent));
+            places.for_each(|at| self.replies[at] = values.next());
+            let outcome = self.outcome(unit, sent);
+            let lost =
+                unit.is_transaction() && self.door.is_watching() && matches!(outcome, Outcome::Rejected(_));
+            outcomes.push(if lost { self.lose_watch(unit) } else { outcome });
         }
-        let proves = units
-            .iter()
-            .zip(&outcomes)
-            .any(|(at, outcome)| *outcome == Outcome::Executed && self.units[*at].command.proof);
+        let proves = units.iter().zip(&outcomes).any(|(unit, outcome)| self.proves(*unit, *outcome));
         Self::clear_doubts(&mut outcomes);
         if let Some(Outcome::Doubtful(cause)) = outcomes.last()
             && outcomes.iter().all(|outcome| !matches!(outcome, Outcome::Rejected(_)))
@@ -213,6 +215,24 @@ impl<'d> Batch<'d> {
         }
     }
 
+    /// A transaction under WATCH is not sent again: the watch is gone, and what was read under it may be out of date. Null
+    /// says "a watched key changed", upon which every user of WATCH starts over.
+    fn lose_watch(&mut self, unit: Unit) -> Outcome {
+        let (exec, queued) = (unit.first + unit.commands - 1, unit.first + 1);
+        for reply in &mut self.replies[queued..exec] {
+            *reply = Some(Value::SimpleString("QUEUED".into()));
+        }
+        self.replies[exec] = Some(Value::Nil);
+        Outcome::Unclear
+    }
+
+    /// Whether a busy server would have rejected what was executed here, or has done so before.
+    fn proves(&self, unit: Unit, outcome: Outcome) -> bool {
+        let last = self.replies[unit.first + unit.commands - 1].as_ref();
+        let is_good = !matches!(last, Some(Value::ServerError(_)));
+        outcome == Outcome::Executed && is_good && (unit.command.proof || self.visit.is_rejected())
+    }
+
     /// What is behind a script tells whether its answer was its own.
     fn clear_doubts(outcomes: &mut [Outcome]) {
         for at in (0..outcomes.len().saturating_sub(1)).rev() {
@@ -229,7 +249,7 @@ impl<'d> Batch<'d> {
         };
         let rejected = outcomes.iter().filter(|outcome| cause_of(outcome).is_some()).count();
         let Some(first) = outcomes.iter().position(|outcome| cause_of(outcome).is_some()) else {
-            self.visit.accepted(sent, proves);
+            self.visit.accepted(sent, proves, true);
             self.note_watches(outcomes.len());
             self.pending.drain(..outcomes.len());
             if self.last_try && self.was_refused() {
@@ -262,7 +282,7 @@ impl<'d> Batch<'d> {
             self.visit.rejected(cause, sent, 1);
             return;
         }
-        self.visit.accepted(sent, reply::is_good(reply));
+        self.visit.accepted(sent, reply::is_good(reply), true);
         if doubt.is_some() {
             self.door.gate.report(&Event::Ambiguous);
             self.pending.remove(0);

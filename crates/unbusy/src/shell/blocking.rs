@@ -142,8 +142,7 @@ impl<C: ConnectionLike> ConnectionLike for Connection<C> {
 
     fn check_connection(&mut self) -> bool {
         // Busy or not, who answers is there.
-        let reply = self.inner.req_command(&cmd("PING"));
-        reply.is_ok() || self.inner.is_open()
+        self.inner.req_command(&cmd("PING")).is_ok()
     }
 
     fn is_open(&self) -> bool {

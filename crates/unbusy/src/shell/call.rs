@@ -79,16 +79,19 @@ impl<'d> Call<'d> {
         self.script = None;
         let kind = self.command.kind;
         let cause = reply::rejection(reply, kind).filter(|cause| self.door.holds(*cause));
-        let Some(cause) = cause.filter(|_| !self.last_try) else {
-            self.visit.accepted(sent, self.command.proof && reply::is_good(reply));
+        // An EXEC that was refused has dropped its transaction; sent again, it would only say that there is none.
+        let final_anyhow = self.last_try || (kind == Kind::Exec && reply.is_ok());
+        let Some(cause) = cause.filter(|_| !final_anyhow) else {
+            self.visit.accepted(sent, reply::is_good(reply), self.command.proof);
             self.note(reply::is_good(reply));
             return Verdict::Final;
         };
-        if kind.may_answer_busy() {
+        // What was not sent, since the connection could not be set up, did not run for sure.
+        if kind.may_answer_busy() && reply.is_ok() {
             match self.door.gate.was_rejected(sent) {
                 Some(true) => {}
                 Some(false) => {
-                    self.visit.accepted(sent, false);
+                    self.visit.accepted(sent, false, false);
                     return Verdict::Final;
                 }
                 None => return Verdict::Doubt(cause),
@@ -103,7 +106,7 @@ impl<'d> Call<'d> {
         if let Some(cause) = reply::rejection(reply, Kind::Plain) {
             self.visit.rejected(cause, sent, 1);
         } else {
-            self.visit.accepted(sent, reply::is_good(reply));
+            self.visit.accepted(sent, reply::is_good(reply), true);
             self.pinged = true;
         }
     }
@@ -115,7 +118,7 @@ impl<'d> Call<'d> {
             self.visit.rejected(cause, sent, 1);
             return Verdict::Held;
         }
-        self.visit.accepted(sent, reply::is_good(reply));
+        self.visit.accepted(sent, reply::is_good(reply), true);
         self.door.gate.report(&Event::Ambiguous);
         Verdict::Final
     }

@@ -58,7 +58,7 @@ impl Patience {
     /// A busy server lets much be done that was never rejected, so only what was rejected before proves something.
     pub(crate) fn done<T>(mut self, value: T) -> T {
         if self.visit.is_rejected() {
-            self.visit.accepted(self.tried, true);
+            self.visit.accepted(self.tried, true, true);
         }
         value
     }

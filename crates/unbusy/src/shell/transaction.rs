@@ -62,7 +62,7 @@ impl<'d> Transaction<'d> {
         self.door.set_watching(false);
         let cause = reply::transaction_rejection(replies).filter(|cause| self.door.holds(*cause));
         let Some(cause) = cause else {
-            self.visit.accepted(sent, replies.is_ok());
+            self.visit.accepted(sent, replies.is_ok(), true);
             return Fate::Final;
         };
         if watching {
