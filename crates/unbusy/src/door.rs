@@ -76,12 +76,19 @@ impl Door {
         WINDOW_BYTES.saturating_sub(in_flight)
     }
 
-    /// Awaits the answer to something of this length, which counts as in flight until then.
+    /// Awaits the answer to something of this length, which counts as in flight until then, or until a later answer if it
+    /// fails: after a time-out it still is.
     #[cfg(feature = "aio")]
-    pub(crate) async fn in_flight<T>(&self, bytes: usize, answer: impl Future<Output = T>) -> T {
+    pub(crate) async fn in_flight<T, E>(
+        &self,
+        bytes: usize,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
         let mark = self.line.sent.fetch_add(bytes as u64, Relaxed) + bytes as u64;
         let answer = answer.await;
-        self.line.answered.fetch_max(mark, Relaxed);
+        if answer.is_ok() {
+            self.line.answered.fetch_max(mark, Relaxed);
+        }
         answer
     }
 }

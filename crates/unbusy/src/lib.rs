@@ -22,8 +22,8 @@
 //! # Why a client and not an extension of connections
 //! A connection does not tell which server it leads to, and all connections to a server must wait together: a thousand
 //! callers that each ask a busy server whether it is free make it slower. The client knows the address, so one line is
-//! enough. Besides, only the client can set up connections while the server is busy, and without the response time-out
-//! of half a second after which the `redis` crate gives up on commands that a silent server executes later.
+//! enough. Besides, only the client can set up connections while the server is busy, and with a longer response time-out
+//! than the half second after which the `redis` crate gives up on commands that a silent server executes later.
 //! A connection that comes from elsewhere is wrapped with [`Client::wrap`] or, with feature `aio`, `Client::wrap_async`.
 //!
 //! # What waits, and how
@@ -35,7 +35,8 @@
 //!   `ignore_errors()`, tells which were executed.
 //! * **An atomic pipeline** that the server discarded is sent again as a whole; under `WATCH`, as in
 //!   [`redis::transaction`], it is answered as if a watched key had changed, so the closure runs again.
-//! * **The silence** before the first BUSY is waited for, too, and nothing is ever sent again because of a time-out.
+//! * **The silence** before the first BUSY is waited for, too, within the budget, and nothing is ever sent again because of
+//!   a time-out.
 //! * **A future that is dropped** while it waits leaves nothing behind that is executed later.
 //!
 //! `SCRIPT KILL`, `FUNCTION KILL` and `SHUTDOWN` never wait. An error of a script's own that begins with `BUSY` passes

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use unbusy_core::DEFAULT_THRESHOLD;
 use unbusy_core::gate::Pace;
 
 use crate::Event;
@@ -73,6 +74,14 @@ impl Policy {
     pub fn on_event(mut self, listener: impl Fn(&str, &Event) + Send + Sync + 'static) -> Self {
         self.listener = Some(Arc::new(listener));
         self
+    }
+
+    /// How long to wait for the answer to what was sent: through the silence before BUSY, and for the budget. `None`: as
+    /// the `redis` crate does.
+    #[cfg(feature = "aio")]
+    pub(crate) fn response_timeout(&self) -> Option<Duration> {
+        let silence = self.threshold.filter(|threshold| !threshold.is_zero()).unwrap_or(DEFAULT_THRESHOLD);
+        self.engine.holds_any().then(|| self.engine.max_wait.saturating_add(silence))
     }
 }
 

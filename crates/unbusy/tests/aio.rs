@@ -107,6 +107,37 @@ fn a_manager_that_reconnects_while_the_server_is_busy_recovers() {
     });
 }
 
+/// The silence of a server that is to answer BUSY only after 5 s.
+#[test]
+fn silence_is_waited_for_and_a_time_out_is_never_followed_by_another_try() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    for flavor in Flavor::ALL {
+        let server = Server::builder(flavor).threshold(Duration::from_secs(5)).start();
+        runtime.block_on(async {
+            let policy = unbusy::Policy::default().threshold(Duration::from_millis(100));
+            let patient = client(&server).with_policy(&policy);
+            let hasty = client(&server).with_policy(&policy.max_wait(Duration::from_millis(300)));
+            let mut patient = patient.get_multiplexed_async_connection().await.unwrap();
+            let mut manager = hasty.get_connection_manager().await.unwrap();
+            let mut hasty = hasty.get_multiplexed_async_connection().await.unwrap();
+            let script = make_silent(&server, 1_200);
+            // So that the script is there first.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let start = Instant::now();
+            let (waits, one, other) = tokio::join!(
+                patient.incr::<_, _, u64>("n", 1),
+                hasty.incr::<_, _, u64>("n", 1),
+                manager.incr::<_, _, u64>("n", 1)
+            );
+            waits.expect("longer than the half second of the redis crate");
+            assert!(one.unwrap_err().is_timeout() && other.unwrap_err().is_timeout());
+            assert!(start.elapsed() >= Duration::from_secs(1), "{flavor}: there was no silence");
+            script.join();
+            assert_eq!(hasty.get::<_, u64>("n").await.unwrap(), 3, "{flavor}: each was executed, and once");
+        });
+    }
+}
+
 /// What others have in flight on the connection lies in front of a pipeline, and counts for its window.
 #[test]
 fn a_pipeline_keeps_its_order_beside_others_on_the_connection() {

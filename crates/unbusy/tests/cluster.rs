@@ -4,7 +4,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::make_busy;
+use common::{make_busy, make_silent};
 use redis::cluster::ClusterClient;
 use redis::{AsyncCommands, Commands};
 use testkit::{Flavor, Server};
@@ -16,8 +16,13 @@ struct Cluster([Server; 2]);
 
 impl Cluster {
     fn start(flavor: Flavor) -> Self {
-        let cluster =
-            Self([(); 2].map(|()| Server::builder(flavor).arg("--cluster-enabled").arg("yes").start()));
+        Self::with_threshold(flavor, Duration::from_millis(100))
+    }
+
+    fn with_threshold(flavor: Flavor, threshold: Duration) -> Self {
+        let node =
+            || Server::builder(flavor).threshold(threshold).arg("--cluster-enabled").arg("yes").start();
+        let cluster = Self([node(), node()]);
         let [first, second] = &cluster.0;
         for (server, slots) in [(first, ["0", "8191"]), (second, ["8192", "16383"])] {
             let slots: Vec<String> = (slots[0].parse::<u32>().unwrap()..=slots[1].parse().unwrap())
@@ -93,5 +98,25 @@ async fn pipelines_are_executed_once_and_in_order() {
         let replies: Vec<u64> = pipeline.query_async(&mut connection).await.unwrap();
         assert!(replies.into_iter().eq(1..=100), "{flavor}");
         script.join();
+    }
+}
+
+/// The redis crate's own cluster connection sends a command again after a node's time-out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_time_out_is_never_followed_by_another_try() {
+    let cluster = Cluster::with_threshold(Flavor::Redis70, Duration::from_secs(5));
+    let nodes = cluster.0.iter().map(Server::url).collect::<Vec<_>>();
+    let builder = ClusterClient::builder(nodes).response_timeout(Duration::from_millis(200));
+    let client = builder.build().unwrap();
+    let mut connection = unbusy::cluster::get_async_connection(&client).await.unwrap();
+    let mut blocking = unbusy::cluster::get_connection(&client).unwrap();
+    for n in [1, 3] {
+        let script = make_silent(&cluster.0[0], 1_000);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let error = connection.incr::<_, _, u64>(KEYS[0], 1).await.unwrap_err();
+        assert!(error.is_timeout(), "{error}");
+        tokio::task::block_in_place(|| blocking.incr::<_, _, u64>(KEYS[0], 1)).unwrap_err();
+        script.join();
+        assert_eq!(connection.get::<_, u64>(KEYS[0]).await.unwrap(), n + 1);
     }
 }

@@ -27,6 +27,9 @@ use crate::door::Door;
 pub struct Client {
     inner: redis::Client,
     door: Door,
+    /// How long an asynchronous connection waits for the answer to what it has sent, unless it is set up otherwise.
+    #[cfg(feature = "aio")]
+    response_timeout: Option<Duration>,
 }
 
 impl Client {
@@ -41,8 +44,16 @@ impl Client {
     /// The same client with this policy.
     #[must_use]
     pub fn with_policy(self, policy: &Policy) -> Self {
-        let door = Door::new(&address(self.inner.get_connection_info()), policy);
-        Self { door, ..self }
+        Self::new(self.inner, policy)
+    }
+
+    fn new(inner: redis::Client, policy: &Policy) -> Self {
+        Self {
+            door: Door::new(&address(inner.get_connection_info()), policy),
+            #[cfg(feature = "aio")]
+            response_timeout: policy.response_timeout(),
+            inner,
+        }
     }
 
     /// Connects, also while the server is busy.
@@ -116,8 +127,7 @@ impl Client {
 
 impl From<redis::Client> for Client {
     fn from(inner: redis::Client) -> Self {
-        let door = Door::new(&address(inner.get_connection_info()), &Policy::default());
-        Self { inner, door }
+        Self::new(inner, &Policy::default())
     }
 }
 
@@ -130,15 +140,21 @@ mod aio {
     use super::{Client, Patience, RedisResult, THRESHOLD_NAMES, Value, cmd, threshold};
 
     impl Client {
-        /// Connects, also while the server is busy. There is no response time-out: a command that the server is silent about
-        /// may still be executed, so giving up on it after half a second, as the `redis` crate does by default, makes
-        /// its outcome unknown.
+        /// Connects, also while the server is busy.
+        ///
+        /// A command that the server is silent about may still be executed, so giving up on it makes its outcome unknown.
+        /// The `redis` crate gives up after half a second; this connection after the silence before BUSY
+        /// ([`Policy::threshold`](crate::Policy::threshold), 5 s if it is not stated) and
+        /// [`Policy::max_wait`](crate::Policy::max_wait) together. If waiting is switched off, so is this.
         ///
         /// # Errors
         /// As [`redis::Client::get_multiplexed_async_connection`]. A set-up that is rejected because the server is busy is
         /// one only when the budget is over.
         pub async fn get_multiplexed_async_connection(&self) -> RedisResult<Connection> {
-            let config = AsyncConnectionConfig::new().set_response_timeout(None);
+            let mut config = AsyncConnectionConfig::new();
+            if let Some(timeout) = self.response_timeout {
+                config = config.set_response_timeout(Some(timeout));
+            }
             self.get_multiplexed_async_connection_with_config(&config).await
         }
 
@@ -221,13 +237,16 @@ mod manager {
     use super::{Client, RedisResult};
 
     impl Client {
-        /// A connection that reconnects by itself, also while the server is busy. There is no response time-out; see
-        /// [`Client::get_multiplexed_async_connection`].
+        /// A connection that reconnects by itself, also while the server is busy. It gives up on a silent server as late as
+        /// that of [`Client::get_multiplexed_async_connection`].
         ///
         /// # Errors
         /// As [`redis::Client::get_connection_manager`].
         pub async fn get_connection_manager(&self) -> RedisResult<Connection<Manager>> {
-            let config = ConnectionManagerConfig::new().set_response_timeout(None);
+            let mut config = ConnectionManagerConfig::new();
+            if let Some(timeout) = self.response_timeout {
+                config = config.set_response_timeout(Some(timeout));
+            }
             self.get_connection_manager_with_config(config).await
         }
 

@@ -18,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::redis::cluster::{ClusterClient, ClusterConnection, Connect};
-use super::redis::{IntoConnectionInfo, RedisResult, Value};
+use super::redis::{Cmd, ConnectionLike, ErrorKind, IntoConnectionInfo, RedisResult, Value};
 
 use super::{Client, Connection};
 use crate::Policy;
@@ -49,33 +49,79 @@ fn client(info: impl IntoConnectionInfo) -> RedisResult<Client> {
 ///
 /// # Errors
 /// As [`ClusterClient::get_connection`].
-pub fn get_connection(client: &ClusterClient) -> RedisResult<ClusterConnection<Connection>> {
+pub fn get_connection(client: &ClusterClient) -> RedisResult<ClusterConnection<Node>> {
     client.get_generic_connection()
 }
 
-impl Connect for Connection {
+/// A blocking connection to one node of a cluster.
+///
+/// After a time-out the cluster connection of the `redis` crate sends a command again, though it may have been executed. So
+/// a node's time-out is told as an error that is not tried again.
+pub struct Node(Connection);
+
+impl Node {
+    fn tell<T>(result: RedisResult<T>) -> RedisResult<T> {
+        const TIMED_OUT: &str = "timed out, and not sent again, since it may have been executed";
+        result.map_err(|error| {
+            if error.is_timeout() { (ErrorKind::Client, TIMED_OUT, error.to_string()).into() } else { error }
+        })
+    }
+}
+
+impl ConnectionLike for Node {
+    fn req_packed_command(&mut self, packed: &[u8]) -> RedisResult<Value> {
+        Self::tell(self.0.req_packed_command(packed))
+    }
+
+    fn req_command(&mut self, command: &Cmd) -> RedisResult<Value> {
+        Self::tell(self.0.req_command(command))
+    }
+
+    fn req_packed_commands(&mut self, packed: &[u8], offset: usize, count: usize) -> RedisResult<Vec<Value>> {
+        Self::tell(self.0.req_packed_commands(packed, offset, count))
+    }
+
+    fn get_db(&self) -> i64 {
+        self.0.get_db()
+    }
+
+    fn supports_pipelining(&self) -> bool {
+        self.0.supports_pipelining()
+    }
+
+    fn check_connection(&mut self) -> bool {
+        self.0.check_connection()
+    }
+
+    fn is_open(&self) -> bool {
+        self.0.is_open()
+    }
+}
+
+impl Connect for Node {
     fn connect<T: IntoConnectionInfo>(info: T, timeout: Option<Duration>) -> RedisResult<Self> {
         let client = client(info)?;
-        match timeout {
+        let connection = match timeout {
             Some(timeout) => client.get_connection_with_timeout(timeout),
             None => client.get_connection(),
-        }
+        };
+        connection.map(Self)
     }
 
     fn send_packed_command(&mut self, packed: &[u8]) -> RedisResult<()> {
-        self.get_mut().send_packed_command(packed)
+        self.0.get_mut().send_packed_command(packed)
     }
 
     fn set_write_timeout(&self, timeout: Option<Duration>) -> RedisResult<()> {
-        self.inner().set_write_timeout(timeout)
+        self.0.inner().set_write_timeout(timeout)
     }
 
     fn set_read_timeout(&self, timeout: Option<Duration>) -> RedisResult<()> {
-        self.inner().set_read_timeout(timeout)
+        self.0.inner().set_read_timeout(timeout)
     }
 
     fn recv_response(&mut self) -> RedisResult<Value> {
-        self.get_mut().recv_response()
+        self.0.get_mut().recv_response()
     }
 }
 
@@ -89,8 +135,10 @@ mod aio {
 
     /// Connects to a cluster, also while nodes of it are busy.
     ///
-    /// Give the client's builder a long response time-out: the default of the `redis` crate gives up on a silent server
-    /// after half a second, though the command may still be executed.
+    /// A response time-out set with the client's builder does not end the waiting for a single node, since the `redis`
+    /// crate would send the command again, which may have been executed. It ends that for a whole call, unless
+    /// `overall_response_timeout` says otherwise. As on every cluster connection of the `redis` crate, a command whose
+    /// future is dropped, also by such a time-out, may still be executed.
     ///
     /// # Errors
     /// As [`ClusterClient::get_async_connection`].
@@ -103,6 +151,8 @@ mod aio {
         where
             T: IntoConnectionInfo + Send + 'a,
         {
+            // After a node's time-out the cluster connection would send the command again, which may have been executed.
+            let config = config.set_response_timeout(None);
             Box::pin(async move { client(info)?.get_multiplexed_async_connection_with_config(&config).await })
         }
     }
