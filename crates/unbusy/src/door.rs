@@ -76,19 +76,20 @@ impl Door {
         WINDOW_BYTES.saturating_sub(in_flight)
     }
 
-    /// Awaits the answer to something of this length, which counts as in flight until then, or until a later answer if it
-    /// fails: after a time-out it still is.
+    /// Notes that so many bytes are about to be sent. What comes back is for [`Door::note_answer`].
+    ///
+    /// Two calls and not one that takes a future: moving futures of a kilobyte costs more than all else that is done here.
     #[cfg(feature = "aio")]
-    pub(crate) async fn in_flight<T, E>(
-        &self,
-        bytes: usize,
-        answer: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, E> {
-        let mark = self.line.sent.fetch_add(bytes as u64, Relaxed) + bytes as u64;
-        let answer = answer.await;
+    pub(crate) fn note_sent(&self, bytes: usize) -> u64 {
+        self.line.sent.fetch_add(bytes as u64, Relaxed) + bytes as u64
+    }
+
+    /// Notes what became of something sent. If it failed it may still be in flight, such as after a time-out, and is taken
+    /// to be until a later answer comes.
+    #[cfg(feature = "aio")]
+    pub(crate) fn note_answer<T, E>(&self, sent: u64, answer: &Result<T, E>) {
         if answer.is_ok() {
-            self.line.answered.fetch_max(mark, Relaxed);
+            self.line.answered.fetch_max(sent, Relaxed);
         }
-        answer
     }
 }

@@ -97,7 +97,16 @@ impl<L> Connection<L> {
 }
 
 impl<L: Link> Connection<L> {
-    /// The way of a command that did not go straight through.
+    /// The way of a command that did not go straight through; in a box of its own, so that the others' are small.
+    #[cold]
+    fn held_boxed<'a>(
+        &'a mut self,
+        command: &'a Cmd,
+        first: Option<(RedisResult<Value>, Time)>,
+    ) -> RedisFuture<'a, Value> {
+        Box::pin(self.held(command, first))
+    }
+
     async fn held(&mut self, command: &Cmd, first: Option<(RedisResult<Value>, Time)>) -> RedisResult<Value> {
         let Self { link, door } = self;
         let mut call = Call::new(door, describe(command));
@@ -138,7 +147,7 @@ impl<L: Link> Connection<L> {
         count: usize,
     ) -> RedisResult<Vec<Value>> {
         let Self { link, door } = self;
-        let mut transaction = Transaction::new(door, bytes_of(pipeline));
+        let mut transaction = Transaction::new(door, pipeline.cmd_iter().map(bytes_of).sum());
         drive_transaction!(
             transaction,
             next: transaction.next().await,
@@ -152,14 +161,16 @@ impl<L: Link> ConnectionLike for Connection<L> {
         Box::pin(async move {
             let sent = now();
             if !self.door.is_free(sent) {
-                return Box::pin(self.held(command, None)).await;
+                return self.held_boxed(command, None).await;
             }
-            let reply = send(&mut self.link, &self.door, command).await;
+            let mark = self.door.note_sent(bytes_of(command));
+            let reply = self.link.command(command).await;
+            self.door.note_answer(mark, &reply);
             if reply::is_good(&reply) && !self.door.is_watching() && !watches(command) {
                 self.door.prove(sent, || describe(command));
                 return reply;
             }
-            Box::pin(self.held(command, Some((reply, sent)))).await
+            self.held_boxed(command, Some((reply, sent))).await
         })
     }
 
@@ -182,7 +193,10 @@ impl<L: Link> ConnectionLike for Connection<L> {
 }
 
 async fn send<L: Link>(link: &mut L, door: &Door, command: &Cmd) -> RedisResult<Value> {
-    door.in_flight(length(words(command.args_iter())), link.command(command)).await
+    let mark = door.note_sent(bytes_of(command));
+    let reply = link.command(command).await;
+    door.note_answer(mark, &reply);
+    reply
 }
 
 async fn send_all<L: Link>(
@@ -192,11 +206,14 @@ async fn send_all<L: Link>(
     offset: usize,
     count: usize,
 ) -> RedisResult<Vec<Value>> {
-    door.in_flight(bytes_of(pipeline), link.commands(pipeline, offset, count)).await
+    let mark = door.note_sent(pipeline.cmd_iter().map(bytes_of).sum());
+    let replies = link.commands(pipeline, offset, count).await;
+    door.note_answer(mark, &replies);
+    replies
 }
 
-fn bytes_of(pipeline: &Pipeline) -> usize {
-    pipeline.cmd_iter().map(|command| length(words(command.args_iter()))).sum()
+fn bytes_of(command: &Cmd) -> usize {
+    length(words(command.args_iter()))
 }
 
 /// The chosen commands of a pipeline, in its order.
