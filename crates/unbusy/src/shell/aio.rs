@@ -147,7 +147,7 @@ impl<L: Link> Connection<L> {
         count: usize,
     ) -> RedisResult<Vec<Value>> {
         let Self { link, door } = self;
-        let mut transaction = Transaction::new(door, pipeline.cmd_iter().map(bytes_of).sum());
+        let mut transaction = Transaction::new(door, bytes_of_all(pipeline));
         drive_transaction!(
             transaction,
             next: transaction.next().await,
@@ -206,7 +206,7 @@ async fn send_all<L: Link>(
     offset: usize,
     count: usize,
 ) -> RedisResult<Vec<Value>> {
-    let mark = door.note_sent(pipeline.cmd_iter().map(bytes_of).sum());
+    let mark = door.note_sent(bytes_of_all(pipeline));
     let replies = link.commands(pipeline, offset, count).await;
     door.note_answer(mark, &replies);
     replies
@@ -214,6 +214,10 @@ async fn send_all<L: Link>(
 
 fn bytes_of(command: &Cmd) -> usize {
     length(words(command.args_iter()))
+}
+
+fn bytes_of_all(pipeline: &Pipeline) -> usize {
+    pipeline.cmd_iter().map(|command| length(words(command.args_iter()))).sum()
 }
 
 /// The chosen commands of a pipeline, in its order.
