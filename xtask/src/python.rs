@@ -8,6 +8,8 @@ use testkit::Flavor;
 use crate::{servers, shell};
 
 const FOLDER: &str = "tests/python";
+/// Most of a scenario's time is waiting, so some run at once; too many would delay each other.
+const AT_ONCE: &str = "3";
 
 pub(crate) fn scenarios() -> Result<()> {
     if !shell::root().join(FOLDER).exists() {
@@ -16,7 +18,8 @@ pub(crate) fn scenarios() -> Result<()> {
     }
     let python = environment()?;
     shell::run(&mut shell::cargo(&["build", "--quiet", "--package", "unbusy-cli"]))?;
-    let mut pytest = shell::command(python, &["-m", "pytest", "-p", "no:cacheprovider", FOLDER]);
+    let mut pytest =
+        shell::command(python, &["-m", "pytest", "-p", "no:cacheprovider", "-n", AT_ONCE, FOLDER]);
     pytest.env("UNBUSY_BIN", shell::built("debug", "unbusy")?);
     for flavor in Flavor::ALL {
         pytest.env(flavor.variable(), servers::ensure_present(flavor)?);
