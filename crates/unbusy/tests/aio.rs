@@ -169,3 +169,12 @@ fn a_pipeline_keeps_its_order_beside_others_on_the_connection() {
         tasks.abort_all();
     });
 }
+
+#[test]
+fn an_empty_pipeline_is_the_same_error_as_ever() {
+    run(async |_, client| {
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let error = redis::pipe().query_async::<()>(&mut connection).await.unwrap_err();
+        assert_eq!(error.kind(), redis::ErrorKind::Client);
+    });
+}

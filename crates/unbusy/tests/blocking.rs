@@ -239,3 +239,11 @@ fn two_hundred_threads_wait_for_one_asker() {
         assert_eq!(connections[0].get::<_, usize>("n").unwrap(), THREADS);
     });
 }
+
+#[test]
+fn an_empty_pipeline_is_the_same_error_as_ever() {
+    on_every_server(|_, client| {
+        let error = redis::pipe().query::<()>(&mut client.get_connection().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), redis::ErrorKind::Client);
+    });
+}

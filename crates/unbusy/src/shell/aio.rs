@@ -180,7 +180,10 @@ impl<L: Link> ConnectionLike for Connection<L> {
         offset: usize,
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
-        if pipeline.is_transaction() {
+        if pipeline.is_empty() {
+            // The error about it is the wrapped connection's own.
+            Box::pin(self.link.commands(pipeline, offset, count))
+        } else if pipeline.is_transaction() {
             Box::pin(self.transaction(pipeline, offset, count))
         } else {
             Box::pin(self.batch(pipeline))

@@ -114,7 +114,10 @@ impl<C: ConnectionLike> ConnectionLike for Connection<C> {
                 send: inner.req_packed_commands(packed, offset, count)
             );
         }
-        let Some(commands) = split(packed) else { return inner.req_packed_commands(packed, offset, count) };
+        // The error about an empty pipeline is the wrapped connection's own.
+        let Some(commands) = split(packed).filter(|commands| !commands.is_empty()) else {
+            return inner.req_packed_commands(packed, offset, count);
+        };
         let lengths = commands.iter().map(|range| (Command::read(&packed[range.clone()]), range.len()));
         let mut batch = Batch::new(door, lengths);
         drive_batch!(
