@@ -178,3 +178,14 @@ fn an_empty_pipeline_is_the_same_error_as_ever() {
         assert_eq!(error.kind(), redis::ErrorKind::Client);
     });
 }
+
+#[test]
+fn a_command_whose_reply_nobody_wants_is_not_lost() {
+    run(async |server, client| {
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let script = make_busy(server, 400);
+        redis::cmd("INCR").arg("n").set_no_response(true).exec_async(&mut connection).await.unwrap();
+        assert_eq!(connection.get::<_, u64>("n").await.unwrap(), 1, "{}", server.flavor());
+        script.join();
+    });
+}

@@ -7,6 +7,7 @@ use unbusy_core::command::Command;
 
 use super::batch::{Batch, Turn, drive_batch};
 use super::call::{Call, Step, Verdict, drive_call};
+use super::lease::wait_for_lease;
 use super::reply;
 use super::transaction::{Fate, Transaction, drive_transaction};
 use super::words::{describe, length, watches, words};
@@ -119,6 +120,13 @@ impl<L: Link> Connection<L> {
         )
     }
 
+    /// A command whose reply nobody is told: it must not be rejected, and that it was sent proves nothing.
+    async fn unanswered(&mut self, command: &Cmd) -> RedisResult<Value> {
+        let Self { link, door } = self;
+        wait_for_lease!(&*door, |call| next: call.next().await, ping: send(link, door, &cmd("PING")).await)?;
+        send(link, door, command).await
+    }
+
     async fn batch(&mut self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
         let Self { link, door } = self;
         let commands = pipeline.cmd_iter().map(|command| {
@@ -159,6 +167,9 @@ impl<L: Link> Connection<L> {
 impl<L: Link> ConnectionLike for Connection<L> {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
+            if command.is_no_response() {
+                return Box::pin(self.unanswered(command)).await;
+            }
             let sent = now();
             if !self.door.is_free(sent) {
                 return self.held_boxed(command, None).await;

@@ -14,6 +14,7 @@ use unbusy_core::resp::{RequestScanner, whole_request};
 
 use super::batch::{Batch, Turn, drive_batch};
 use super::call::{Call, Step, Verdict, drive_call};
+use super::lease::wait_for_lease;
 use super::reply;
 use super::transaction::{Fate, Transaction, drive_transaction};
 use super::words::{describe, is_watch, watches};
@@ -74,6 +75,11 @@ impl<C: ConnectionLike> Connection<C> {
         )
     }
 
+    pub(crate) fn wait_for_lease(&mut self) -> RedisResult<()> {
+        let Self { inner, door } = self;
+        wait_for_lease!(&*door, |call| next: block_on(call.next()), ping: inner.req_command(&cmd("PING")))
+    }
+
     /// Sends a command straight away if a lease runs.
     fn straight(
         &mut self,
@@ -101,6 +107,10 @@ impl<C: ConnectionLike> ConnectionLike for Connection<C> {
     }
 
     fn req_command(&mut self, command: &Cmd) -> RedisResult<Value> {
+        if command.is_no_response() {
+            self.wait_for_lease()?;
+            return self.inner.req_command(command);
+        }
         self.straight(|| describe(command), watches(command), |inner| inner.req_command(command))
     }
 

@@ -7,6 +7,7 @@ mod batch;
 mod blocking;
 mod call;
 mod client;
+mod lease;
 #[cfg(feature = "connection-manager")]
 mod manager;
 mod patience;

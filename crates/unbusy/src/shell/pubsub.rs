@@ -13,6 +13,7 @@ use unbusy_core::command::Command;
 use super::Connection;
 use super::blocking::block_on;
 use super::call::{Call, Step, Verdict, drive_call};
+use super::lease::wait_for_lease;
 use crate::door::Door;
 use crate::gate::now;
 
@@ -78,28 +79,9 @@ impl PubSub<'_> {
         self.inner.punsubscribe(pattern)
     }
 
-    /// Waits until the server is known to be open, and for a while yet.
     fn wait_for_lease(&mut self) -> RedisResult<()> {
-        while self.door.policy.holds_any() && !self.door.is_free(now()) {
-            let Self { inner, door } = self;
-            let mut call = Call::new(door, Command::read(b"PING\r\n"));
-            let mut sent_last = Time::ZERO;
-            let reply: RedisResult<Value> = drive_call!(
-                call,
-                first: None,
-                next: block_on(call.next()),
-                send: {
-                    sent_last = now();
-                    inner.ping_message("")
-                },
-                ping: inner.ping_message("")
-            );
-            reply?.extract_error()?;
-            if now() < sent_last + door.gate.lease_width() {
-                break;
-            }
-        }
-        Ok(())
+        let Self { inner, door } = self;
+        wait_for_lease!(door, |call| next: block_on(call.next()), ping: inner.ping_message(""))
     }
 }
 
