@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use common::{client, make_busy, make_silent, rejections};
 use redis::AsyncCommands;
+use redis::aio::ConnectionManagerConfig as ManagerConfig;
 use testkit::{Flavor, Server};
 use tokio::task::JoinSet;
 
@@ -171,6 +172,17 @@ fn a_pipeline_keeps_its_order_beside_others_on_the_connection() {
 }
 
 #[test]
+fn a_command_whose_reply_nobody_wants_is_not_lost() {
+    run(async |server, client| {
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let script = make_busy(server, 400);
+        redis::cmd("INCR").arg("n").set_no_response(true).exec_async(&mut connection).await.unwrap();
+        assert_eq!(connection.get::<_, u64>("n").await.unwrap(), 1, "{}", server.flavor());
+        script.join();
+    });
+}
+
+#[test]
 fn an_empty_pipeline_is_the_same_error_as_ever() {
     run(async |_, client| {
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
@@ -180,12 +192,13 @@ fn an_empty_pipeline_is_the_same_error_as_ever() {
 }
 
 #[test]
-fn a_command_whose_reply_nobody_wants_is_not_lost() {
-    run(async |server, client| {
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+fn a_lazy_manager_connects_while_the_server_is_busy() {
+    run(async |server, _| {
+        // With a database of its own it is rejected while it connects.
+        let client = unbusy::Client::open(format!("{}/1", server.url())).unwrap();
+        let mut manager = client.get_connection_manager_lazy(ManagerConfig::new()).unwrap();
         let script = make_busy(server, 400);
-        redis::cmd("INCR").arg("n").set_no_response(true).exec_async(&mut connection).await.unwrap();
-        assert_eq!(connection.get::<_, u64>("n").await.unwrap(), 1, "{}", server.flavor());
+        assert_eq!(manager.incr::<_, _, u64>("n", 1).await.unwrap(), 1);
         script.join();
     });
 }

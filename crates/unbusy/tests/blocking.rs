@@ -247,3 +247,14 @@ fn an_empty_pipeline_is_the_same_error_as_ever() {
         assert_eq!(error.kind(), redis::ErrorKind::Client);
     });
 }
+
+#[test]
+fn time_outs_can_be_set() {
+    on_every_server(|server, client| {
+        let mut connection = client.get_connection().unwrap();
+        connection.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        connection.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+        let error = redis::cmd("BLPOP").arg("none").arg(1).query::<()>(&mut connection).unwrap_err();
+        assert!(error.is_timeout(), "{}: {error}", server.flavor());
+    });
+}

@@ -37,6 +37,82 @@ fn a_blocking_subscription_waits() {
     }
 }
 
+#[test]
+fn a_handler_of_messages_waits_for_its_subscription() {
+    use redis::{ControlFlow, PubSubCommands};
+
+    for flavor in Flavor::ALL {
+        let server = Server::start(flavor);
+        let mut connection = client(&server).get_connection().unwrap();
+        let script = make_busy(&server, 400);
+        let mut publisher = client(&server).get_connection().unwrap();
+        let publishing = std::thread::spawn(move || {
+            while redis::cmd("PUBLISH").arg("news").arg("hello").query::<u64>(&mut publisher).unwrap() == 0 {}
+        });
+        let message: String = connection
+            .subscribe("news", |message| ControlFlow::Break(message.get_payload().unwrap()))
+            .unwrap();
+        assert_eq!(message, "hello", "{flavor}");
+        publishing.join().unwrap();
+        script.join();
+    }
+}
+
+#[test]
+fn a_subscription_on_the_connection_itself_waits() {
+    for flavor in Flavor::ALL {
+        let server = Server::start(flavor);
+        let url = format!("{}?protocol=resp3", server.url());
+        let mut connection = unbusy::Client::open(url).unwrap().get_connection().unwrap();
+        let (sender, pushes) = std::sync::mpsc::channel();
+        connection.set_push_sender(sender);
+        for subscribe in [true, false] {
+            let script = make_busy(&server, 400);
+            if subscribe {
+                connection.subscribe_resp3("news").unwrap();
+                connection.psubscribe_resp3("n*").unwrap();
+            } else {
+                connection.unsubscribe_resp3("news").unwrap();
+                connection.punsubscribe_resp3("n*").unwrap();
+            }
+            redis::cmd("PING").exec(&mut connection).unwrap();
+            script.join();
+            let receivers = testkit::Reply::Integer(if subscribe { 2 } else { 0 });
+            assert_eq!(server.client().cmd(&["PUBLISH", "news", "hello"]), receivers, "{flavor}");
+        }
+        assert_eq!(pushes.try_iter().filter(|push| push.kind == redis::PushKind::Subscribe).count(), 1);
+    }
+}
+
+#[cfg(feature = "aio")]
+#[tokio::test]
+async fn subscriptions_on_asynchronous_connections_wait() {
+    /// Subscribes and unsubscribes, each while the server is busy.
+    macro_rules! check {
+        ($server:ident, $connection:ident) => {{
+            let script = make_busy(&$server, 400);
+            $connection.subscribe(&["news", "olds"]).await.unwrap();
+            $connection.psubscribe("n*").await.unwrap();
+            script.join();
+            let receivers = |count| testkit::Reply::Integer(count);
+            assert_eq!($server.client().cmd(&["PUBLISH", "news", "hello"]), receivers(2));
+            let script = make_busy(&$server, 400);
+            $connection.unsubscribe(&["news", "olds"]).await.unwrap();
+            $connection.punsubscribe("n*").await.unwrap();
+            script.join();
+            assert_eq!($server.client().cmd(&["PUBLISH", "news", "hello"]), receivers(0));
+        }};
+    }
+    for flavor in Flavor::ALL {
+        let server = Server::start(flavor);
+        let client = unbusy::Client::open(format!("{}?protocol=resp3", server.url())).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        check!(server, connection);
+        let mut manager = client.get_connection_manager().await.unwrap();
+        check!(server, manager);
+    }
+}
+
 #[cfg(feature = "aio")]
 #[tokio::test]
 async fn an_asynchronous_subscription_waits() {

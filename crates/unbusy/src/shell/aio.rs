@@ -8,6 +8,7 @@ use unbusy_core::command::Command;
 use super::batch::{Batch, Turn, drive_batch};
 use super::call::{Call, Step, Verdict, drive_call};
 use super::lease::wait_for_lease;
+use super::patience::Patience;
 use super::reply;
 use super::transaction::{Fate, Transaction, drive_transaction};
 use super::words::{describe, length, watches, words};
@@ -91,6 +92,15 @@ impl<L> Connection<L> {
         &mut self.link
     }
 
+    #[cfg(feature = "cache-aio")]
+    pub(crate) const fn link(&self) -> &L {
+        &self.link
+    }
+
+    pub(crate) fn patience(&self) -> Patience {
+        Patience::new(self.door.clone())
+    }
+
     /// The wrapped connection.
     pub fn into_inner(self) -> L {
         self.link
@@ -98,6 +108,28 @@ impl<L> Connection<L> {
 }
 
 impl<L: Link> Connection<L> {
+    /// The same as [`ConnectionLike::req_packed_command`], under the name that the connections of the `redis` crate have
+    /// for it.
+    ///
+    /// # Errors
+    /// As [`MultiplexedConnection::send_packed_command`].
+    pub async fn send_packed_command(&mut self, command: &Cmd) -> RedisResult<Value> {
+        self.req_packed_command(command).await
+    }
+
+    /// The same as [`ConnectionLike::req_packed_commands`].
+    ///
+    /// # Errors
+    /// As [`MultiplexedConnection::send_packed_commands`].
+    pub async fn send_packed_commands(
+        &mut self,
+        pipeline: &Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisResult<Vec<Value>> {
+        self.req_packed_commands(pipeline, offset, count).await
+    }
+
     /// The way of a command that did not go straight through; in a box of its own, so that the others' are small.
     #[cold]
     fn held_boxed<'a>(

@@ -3,11 +3,12 @@
 use super::redis;
 use std::ops::Range;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
+use std::time::Duration;
 
-use super::redis::{Cmd, ConnectionLike, RedisResult, Value, cmd};
+use super::redis::{Cmd, ConnectionLike, PushInfo, RedisResult, Value, cmd};
 use unbusy_core::Time;
 use unbusy_core::command::Command;
 use unbusy_core::resp::{RequestScanner, whole_request};
@@ -52,6 +53,29 @@ impl<C> Connection<C> {
     /// The wrapped connection.
     pub fn into_inner(self) -> C {
         self.inner
+    }
+}
+
+impl Connection {
+    /// How long a reply may take once its command is sent. See [`redis::Connection::set_read_timeout`].
+    ///
+    /// # Errors
+    /// As [`redis::Connection::set_read_timeout`].
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> RedisResult<()> {
+        self.inner.set_read_timeout(timeout)
+    }
+
+    /// How long sending may take. See [`redis::Connection::set_write_timeout`].
+    ///
+    /// # Errors
+    /// As [`redis::Connection::set_write_timeout`].
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> RedisResult<()> {
+        self.inner.set_write_timeout(timeout)
+    }
+
+    /// Where pushes go. See [`redis::Connection::set_push_sender`].
+    pub fn set_push_sender(&mut self, sender: mpsc::Sender<PushInfo>) {
+        self.inner.set_push_sender(sender);
     }
 }
 

@@ -106,6 +106,11 @@ impl Client {
         }
     }
 
+    /// Where this client connects to, and as whom. See [`redis::Client::get_connection_info`].
+    pub fn get_connection_info(&self) -> &ConnectionInfo {
+        self.inner.get_connection_info()
+    }
+
     /// The wrapped client, for what only it can do.
     pub const fn inner(&self) -> &redis::Client {
         &self.inner
@@ -262,6 +267,17 @@ mod manager {
             // The first connection is made here, so that an address that leads nowhere is told at once.
             self.learn_threshold(&mut connection).await?;
             Ok(connection)
+        }
+
+        /// A connection that reconnects by itself and connects only when it is first used, with settings of your own.
+        ///
+        /// # Errors
+        /// As [`redis::Client::get_connection_manager_lazy`].
+        pub fn get_connection_manager_lazy(
+            &self,
+            config: ConnectionManagerConfig,
+        ) -> RedisResult<Connection<Manager>> {
+            Ok(self.wrap_async(Manager::new(self.inner.clone(), config)?))
         }
     }
 }

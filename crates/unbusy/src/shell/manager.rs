@@ -7,7 +7,7 @@ use super::redis;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
-use super::redis::{Cmd, Pipeline, RedisResult, Value};
+use super::redis::{Cmd, Pipeline, RedisError, RedisResult, Value};
 
 use super::aio::Link;
 use super::reply;
@@ -41,6 +41,24 @@ impl Manager {
         &mut self.inner
     }
 
+    #[cfg(feature = "cache-aio")]
+    pub(crate) fn get_cache_statistics(&self) -> Option<redis::caching::CacheStatistics> {
+        self.inner.get_cache_statistics()
+    }
+
+    /// The manager in use, after a new one has taken the place of a broken one.
+    pub(crate) fn sound(&mut self) -> RedisResult<&mut ConnectionManager> {
+        if self.broken {
+            self.mend()?;
+        }
+        Ok(&mut self.inner)
+    }
+
+    /// Whether a manager that answered this is broken.
+    pub(crate) fn note(&mut self, error: &RedisError) {
+        self.broken = reply::setup_rejection(error).is_some();
+    }
+
     fn mend(&mut self) -> RedisResult<()> {
         let mut newest = self.newest.manager.lock().unwrap_or_else(PoisonError::into_inner);
         if newest.0 == self.age {
@@ -56,11 +74,10 @@ impl Manager {
 
 impl Link for Manager {
     async fn command(&mut self, command: &Cmd) -> RedisResult<Value> {
-        if self.broken {
-            self.mend()?;
+        let reply = self.sound()?.send_packed_command(command).await;
+        if let Err(error) = &reply {
+            self.note(error);
         }
-        let reply = self.inner.send_packed_command(command).await;
-        self.broken = reply.as_ref().err().is_some_and(|error| reply::setup_rejection(error).is_some());
         reply
     }
 
@@ -70,11 +87,10 @@ impl Link for Manager {
         offset: usize,
         count: usize,
     ) -> RedisResult<Vec<Value>> {
-        if self.broken {
-            self.mend()?;
+        let replies = self.sound()?.send_packed_commands(pipeline, offset, count).await;
+        if let Err(error) = &replies {
+            self.note(error);
         }
-        let replies = self.inner.send_packed_commands(pipeline, offset, count).await;
-        self.broken = replies.as_ref().err().is_some_and(|error| reply::setup_rejection(error).is_some());
         replies
     }
 

@@ -20,6 +20,8 @@ mod words;
 
 #[cfg(feature = "aio")]
 pub mod aio;
+#[cfg(feature = "aio")]
+mod aio_extras;
 #[cfg(feature = "cluster")]
 pub mod cluster;
 #[cfg(feature = "sentinel")]

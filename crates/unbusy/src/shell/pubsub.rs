@@ -6,7 +6,7 @@
 use super::redis;
 use std::ops::{Deref, DerefMut};
 
-use super::redis::{RedisResult, ToRedisArgs, Value};
+use super::redis::{ControlFlow, Msg, PubSubCommands, RedisResult, ToRedisArgs, Value};
 use unbusy_core::Time;
 use unbusy_core::command::Command;
 
@@ -39,6 +39,65 @@ impl Connection {
     pub fn as_pubsub(&mut self) -> PubSub<'_> {
         let (inner, door) = self.parts();
         PubSub { inner: inner.as_pubsub(), door }
+    }
+
+    /// Subscribes to channels on this connection itself. See [`redis::Connection::subscribe_resp3`].
+    ///
+    /// # Errors
+    /// As [`redis::Connection::subscribe_resp3`]; the server's BUSY when the budget is over.
+    pub fn subscribe_resp3(&mut self, channel: impl ToRedisArgs) -> RedisResult<()> {
+        self.under_lease()?.subscribe_resp3(channel)
+    }
+
+    /// Subscribes to patterns on this connection itself. See [`redis::Connection::psubscribe_resp3`].
+    ///
+    /// # Errors
+    /// As [`Connection::subscribe_resp3`].
+    pub fn psubscribe_resp3(&mut self, pattern: impl ToRedisArgs) -> RedisResult<()> {
+        self.under_lease()?.psubscribe_resp3(pattern)
+    }
+
+    /// Unsubscribes from channels. See [`redis::Connection::unsubscribe_resp3`].
+    ///
+    /// # Errors
+    /// As [`Connection::subscribe_resp3`].
+    pub fn unsubscribe_resp3(&mut self, channel: impl ToRedisArgs) -> RedisResult<()> {
+        self.under_lease()?.unsubscribe_resp3(channel)
+    }
+
+    /// Unsubscribes from patterns. See [`redis::Connection::punsubscribe_resp3`].
+    ///
+    /// # Errors
+    /// As [`Connection::subscribe_resp3`].
+    pub fn punsubscribe_resp3(&mut self, pattern: impl ToRedisArgs) -> RedisResult<()> {
+        self.under_lease()?.punsubscribe_resp3(pattern)
+    }
+
+    fn under_lease(&mut self) -> RedisResult<&mut redis::Connection> {
+        self.wait_for_lease()?;
+        Ok(self.get_mut())
+    }
+}
+
+impl PubSubCommands for Connection {
+    fn subscribe<C, F, U>(&mut self, channels: C, handle: F) -> RedisResult<U>
+    where
+        F: FnMut(Msg) -> ControlFlow<U>,
+        C: ToRedisArgs,
+    {
+        let mut pubsub = self.as_pubsub();
+        pubsub.subscribe(channels)?;
+        pubsub.handle_all(handle)
+    }
+
+    fn psubscribe<P, F, U>(&mut self, patterns: P, handle: F) -> RedisResult<U>
+    where
+        F: FnMut(Msg) -> ControlFlow<U>,
+        P: ToRedisArgs,
+    {
+        let mut pubsub = self.as_pubsub();
+        pubsub.psubscribe(patterns)?;
+        pubsub.handle_all(handle)
     }
 }
 
@@ -82,6 +141,14 @@ impl PubSub<'_> {
     fn wait_for_lease(&mut self) -> RedisResult<()> {
         let Self { inner, door } = self;
         wait_for_lease!(door, |call| next: block_on(call.next()), ping: inner.ping_message(""))
+    }
+
+    fn handle_all<U>(&mut self, mut handle: impl FnMut(Msg) -> ControlFlow<U>) -> RedisResult<U> {
+        loop {
+            if let ControlFlow::Break(value) = handle(self.inner.get_message()?) {
+                return Ok(value);
+            }
+        }
     }
 }
 

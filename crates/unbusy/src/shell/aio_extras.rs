@@ -1,0 +1,73 @@
+//! What asynchronous connections of the `redis` crate can do besides commands: subscribing with RESP3, time-outs, caches.
+
+use std::time::Duration;
+
+use super::redis::aio::MultiplexedConnection;
+#[cfg(feature = "cache-aio")]
+use super::redis::caching::CacheStatistics;
+use super::redis::{RedisError, RedisResult, ToRedisArgs};
+
+#[cfg(feature = "connection-manager")]
+use super::Manager;
+use super::aio::Connection;
+
+/// Subscriptions on the connection that `$ready` yields. What was rejected was not executed, so it is done again, after
+/// `$note` has looked at the error.
+macro_rules! subscriptions {
+    ($link:ty, $ready:expr, $note:expr; $($name:ident $what:literal),*) => {
+        impl Connection<$link> {
+            $(
+                #[doc = concat!($what, " with RESP3, also while the server is busy.")]
+                ///
+                /// # Errors
+                #[doc = concat!("As [`MultiplexedConnection::", stringify!($name), "`]; BUSY when the budget is over.")]
+                pub async fn $name(&mut self, names: impl ToRedisArgs) -> RedisResult<()> {
+                    let mut patience = self.patience();
+                    loop {
+                        match $ready(self.get_mut())?.$name(&names).await {
+                            Ok(()) => return Ok(patience.done(())),
+                            Err(error) => {
+                                $note(self.get_mut(), &error);
+                                patience.wait(error).await?;
+                            }
+                        }
+                    }
+                }
+            )*
+        }
+    };
+    ($link:ty, $ready:expr, $note:expr) => {
+        subscriptions!(
+            $link, $ready, $note;
+            subscribe "Subscribes to channels",
+            psubscribe "Subscribes to patterns",
+            unsubscribe "Unsubscribes from channels",
+            punsubscribe "Unsubscribes from patterns"
+        );
+    };
+}
+
+subscriptions!(MultiplexedConnection, RedisResult::Ok, |_, _: &RedisError| ());
+#[cfg(feature = "connection-manager")]
+subscriptions!(Manager, Manager::sound, Manager::note);
+
+impl Connection {
+    /// How long a reply may take once its command is sent; nothing is sent again when it is over.
+    pub fn set_response_timeout(&mut self, timeout: Duration) {
+        self.get_mut().set_response_timeout(timeout);
+    }
+
+    /// See [`redis::aio::MultiplexedConnection::get_cache_statistics`].
+    #[cfg(feature = "cache-aio")]
+    pub fn get_cache_statistics(&self) -> Option<CacheStatistics> {
+        self.link().get_cache_statistics()
+    }
+}
+
+#[cfg(all(feature = "cache-aio", feature = "connection-manager"))]
+impl Connection<Manager> {
+    /// See [`redis::aio::ConnectionManager::get_cache_statistics`].
+    pub fn get_cache_statistics(&self) -> Option<CacheStatistics> {
+        self.link().get_cache_statistics()
+    }
+}
