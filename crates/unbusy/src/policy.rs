@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use unbusy_core::DEFAULT_THRESHOLD;
 use unbusy_core::gate::Pace;
 
 use crate::Event;
@@ -80,7 +79,8 @@ impl Policy {
     /// the `redis` crate does.
     #[cfg(feature = "aio")]
     pub(crate) fn response_timeout(&self) -> Option<Duration> {
-        let silence = self.threshold.filter(|threshold| !threshold.is_zero()).unwrap_or(DEFAULT_THRESHOLD);
+        let silence =
+            self.threshold.filter(|threshold| !threshold.is_zero()).unwrap_or(unbusy_core::DEFAULT_THRESHOLD);
         self.engine.holds_any().then(|| self.engine.max_wait.saturating_add(silence))
     }
 }

@@ -156,7 +156,9 @@ impl<L: Link> Connection<L> {
     async fn unanswered(&mut self, command: &Cmd) -> RedisResult<Value> {
         let Self { link, door } = self;
         wait_for_lease!(&*door, |call| next: call.next().await, ping: send(link, door, &cmd("PING")).await)?;
-        send(link, door, command).await
+        // It counts as in flight until something behind it is answered.
+        door.note_sent(bytes_of(command));
+        link.command(command).await
     }
 
     async fn batch(&mut self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {

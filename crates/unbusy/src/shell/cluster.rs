@@ -13,7 +13,6 @@
 //! # }
 //! ```
 
-use super::redis;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -127,8 +126,8 @@ impl Connect for Node {
 
 #[cfg(feature = "cluster-async")]
 mod aio {
-    use super::redis::cluster_async::{ClusterConnection, Connect};
-    use super::redis::{AsyncConnectionConfig, IntoConnectionInfo, RedisFuture};
+    use super::super::redis::cluster_async::{ClusterConnection, Connect};
+    use super::super::redis::{AsyncConnectionConfig, IntoConnectionInfo, RedisFuture};
 
     use super::super::aio::Connection;
     use super::{ClusterClient, RedisResult, client};
