@@ -139,7 +139,7 @@ impl Command {
     }
 
     /// Whether it is answered at once and has no effect on its connection, so that others may follow it.
-    pub(crate) const fn is_plain(self) -> bool {
+    pub const fn is_plain(self) -> bool {
         matches!(self.kind, Kind::Plain) && !self.blocking
     }
 

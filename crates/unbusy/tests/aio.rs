@@ -47,6 +47,33 @@ fn pipelines_are_executed_once_and_in_order() {
     });
 }
 
+/// The one that is on its way when the script begins was sent as it is, under a lease.
+#[test]
+fn small_pipelines_one_after_another_go_through_a_script() {
+    const COMMANDS: u64 = 50;
+    run(async |server, client| {
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut pipeline = redis::pipe();
+        for _ in 0..COMMANDS {
+            pipeline.incr("n", 1);
+        }
+        let mut count = 0;
+        // Now and then a script begins just when nothing is on its way.
+        let mut scripts = 0..20;
+        while rejections(server) < COMMANDS {
+            scripts.next().expect("a script that meets a pipeline on its way");
+            let script = make_silent(server, 200);
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_millis(300) {
+                let replies: Vec<u64> = pipeline.query_async(&mut connection).await.unwrap();
+                assert!(replies.into_iter().eq(count + 1..=count + COMMANDS), "{}", server.flavor());
+                count += COMMANDS;
+            }
+            script.join();
+        }
+    });
+}
+
 #[test]
 fn a_thousand_tasks_wait_for_one_asker() {
     const TASKS: usize = 1_000;

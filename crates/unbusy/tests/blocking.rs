@@ -51,6 +51,33 @@ fn pipelines_are_executed_once_and_in_order() {
     });
 }
 
+/// The one that is on its way when the script begins was sent as it is, under a lease.
+#[test]
+fn small_pipelines_one_after_another_go_through_a_script() {
+    const COMMANDS: u64 = 50;
+    on_every_server(|server, client| {
+        let mut connection = client.get_connection().unwrap();
+        let mut pipeline = redis::pipe();
+        for _ in 0..COMMANDS {
+            pipeline.incr("n", 1);
+        }
+        let mut count = 0;
+        // Now and then a script begins just when nothing is on its way.
+        let mut scripts = 0..20;
+        while rejections(server) < COMMANDS {
+            scripts.next().expect("a script that meets a pipeline on its way");
+            let script = make_silent(server, 200);
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_millis(300) {
+                let replies: Vec<u64> = pipeline.query(&mut connection).unwrap();
+                assert!(replies.into_iter().eq(count + 1..=count + COMMANDS), "{}", server.flavor());
+                count += COMMANDS;
+            }
+            script.join();
+        }
+    });
+}
+
 #[test]
 fn atomic_pipelines_are_executed_as_a_whole() {
     on_every_server(|server, client| {

@@ -62,7 +62,7 @@ pub(crate) struct Batch<'d> {
     replies: Vec<Option<Value>>,
     /// Units without a final reply, in order.
     pending: Vec<usize>,
-    /// How many of them were sent last.
+    /// How many of them were sent last; at first all of them, if the pipeline went straight.
     sent: usize,
     last_try: bool,
     pinged: bool,
@@ -76,13 +76,17 @@ impl<'d> Batch<'d> {
     pub(crate) fn new(door: &'d Door, commands: impl Iterator<Item = (Command, usize)>) -> Self {
         let units = group(commands);
         let count = units.last().map_or(0, |unit| unit.first + unit.commands);
+        let mut visit = Visit::new(&door.gate, door.policy.max_wait);
+        if let Some(first) = units.first() {
+            visit.ask_for(first.command, units.len());
+        }
         Self {
             door,
-            visit: Visit::new(&door.gate, door.policy.max_wait),
+            visit,
             pending: (0..units.len()).collect(),
+            sent: units.len(),
             units,
             replies: (0..count).map(|_| None).collect(),
-            sent: 0,
             last_try: false,
             pinged: false,
             doubt: None,
@@ -336,6 +340,26 @@ impl<'d> Batch<'d> {
     }
 }
 
+/// Whether a pipeline of so many bytes may go as it is, without a look at each command's way: a lease runs, the window has
+/// room for all of it, and no command changes the connection or can answer BUSY by itself. It is the last command then,
+/// whose execution may prove something. `None` in the place of a command: it cannot be read.
+pub(crate) fn goes_straight(
+    door: &Door,
+    now: Time,
+    bytes: usize,
+    mut commands: impl Iterator<Item = Option<Command>>,
+) -> Option<Command> {
+    let may = door.is_free(now) && !door.is_watching() && bytes as u64 <= door.room();
+    let first = commands.next().filter(|_| may)?;
+    let plain = |command: Option<Command>| command.filter(|command| command.is_plain());
+    commands.try_fold(plain(first)?, |_, command| plain(command))
+}
+
+/// Whether no command of a pipeline that went straight needs a closer look.
+pub(crate) fn is_all_good(replies: &RedisResult<Vec<Value>>) -> bool {
+    replies.as_ref().is_ok_and(|values| !values.iter().any(|value| matches!(value, Value::ServerError(_))))
+}
+
 /// Commands from MULTI to EXEC belong together.
 fn group(commands: impl Iterator<Item = (Command, usize)>) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
@@ -358,11 +382,22 @@ fn group(commands: impl Iterator<Item = (Command, usize)>) -> Vec<Unit> {
     units
 }
 
-/// Drives a [`Batch`] to its end. The expressions say how to wait, send, and send PING; they are what differs between
-/// blocking and asynchronous connections.
+/// Drives a [`Batch`] to its end, from the replies to all of it if it went straight. The expressions say how to wait, send,
+/// and send PING; they are what differs between blocking and asynchronous connections.
 macro_rules! drive_batch {
-    ($batch:ident, next: $next:expr, send: |$commands:ident| $send:expr, ping: $ping:expr) => {
+    ($batch:ident, first: $first:expr, next: $next:expr, send: |$commands:ident| $send:expr, ping: $ping:expr) => {{
+        let mut came: Option<(RedisResult<Vec<Value>>, Time)> = $first;
         loop {
+            if let Some((replies, sent)) = came.take() {
+                match $batch.judge(replies, sent) {
+                    Err(error) => break Err(error),
+                    Ok(None) => {}
+                    Ok(Some(_)) => {
+                        let sent = now();
+                        $batch.judge_ping(&$ping, sent);
+                    }
+                }
+            }
             match $next {
                 Turn::Done => break $batch.into_replies(),
                 Turn::Ping => {
@@ -371,17 +406,10 @@ macro_rules! drive_batch {
                 }
                 Turn::Send($commands) => {
                     let sent = now();
-                    match $batch.judge($send, sent) {
-                        Err(error) => break Err(error),
-                        Ok(None) => {}
-                        Ok(Some(_)) => {
-                            let sent = now();
-                            $batch.judge_ping(&$ping, sent);
-                        }
-                    }
+                    came = Some(($send, sent));
                 }
             }
         }
-    };
+    }};
 }
 pub(crate) use drive_batch;

@@ -1,6 +1,7 @@
 //! Blocking connections.
 
 use super::redis;
+use std::iter;
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::{Arc, mpsc};
@@ -13,7 +14,7 @@ use unbusy_core::Time;
 use unbusy_core::command::Command;
 use unbusy_core::resp::{RequestScanner, whole_request};
 
-use super::batch::{Batch, Turn, drive_batch};
+use super::batch::{Batch, Turn, drive_batch, goes_straight, is_all_good};
 use super::call::{Call, Step, Verdict, drive_call};
 use super::lease::wait_for_lease;
 use super::reply;
@@ -148,14 +149,27 @@ impl<C: ConnectionLike> ConnectionLike for Connection<C> {
                 send: inner.req_packed_commands(packed, offset, count)
             );
         }
+        let begun = now();
+        let mut first = None;
+        let read = split(packed).map(|range| range.map(|range| Command::read(&packed[range])));
+        if let Some(last) = goes_straight(door, begun, packed.len(), read) {
+            let replies = inner.req_packed_commands(packed, offset, count);
+            if is_all_good(&replies) {
+                door.prove(begun, || last);
+                return replies;
+            }
+            first = Some((replies, begun));
+        }
         // The error about an empty pipeline is the wrapped connection's own.
-        let Some(commands) = split(packed).filter(|commands| !commands.is_empty()) else {
+        let commands: Option<Vec<_>> = split(packed).collect();
+        let Some(commands) = commands.filter(|commands| !commands.is_empty()) else {
             return inner.req_packed_commands(packed, offset, count);
         };
         let lengths = commands.iter().map(|range| (Command::read(&packed[range.clone()]), range.len()));
         let mut batch = Batch::new(door, lengths);
         drive_batch!(
             batch,
+            first: first,
             next: block_on(batch.next()),
             send: |chosen| {
                 if chosen.len() == commands.len() {
@@ -187,15 +201,16 @@ impl<C: ConnectionLike> ConnectionLike for Connection<C> {
     }
 }
 
-/// Where the commands of a packed pipeline are; `None` if it cannot be read, which the `redis` crate never makes.
-fn split(packed: &[u8]) -> Option<Vec<Range<usize>>> {
-    let (mut commands, mut at) = (Vec::new(), 0);
-    while at < packed.len() {
-        let length = RequestScanner::default().scan(&packed[at..]).ok()??;
-        commands.push(at..at + length);
-        at += length;
-    }
-    Some(commands)
+/// Where the commands of a packed pipeline are; `None` ends it where it cannot be read, which the `redis` crate never makes.
+fn split(packed: &[u8]) -> impl Iterator<Item = Option<Range<usize>>> {
+    let mut at = 0;
+    iter::from_fn(move || {
+        let rest = packed.get(at..).filter(|rest| !rest.is_empty())?;
+        let scan = || RequestScanner::default().scan(rest).ok().flatten();
+        let range = whole_request(rest).map(|(length, _)| length).or_else(scan).map(|length| at..at + length);
+        at = range.as_ref().map_or(packed.len(), |range| range.end);
+        Some(range)
+    })
 }
 
 /// Runs a future on this thread, which sleeps while the future waits.
