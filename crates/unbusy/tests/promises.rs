@@ -121,10 +121,15 @@ proptest! {
         bytes in prop_oneof![Just(1_usize), Just(1_000), Just(40_000)],
         special in prop::collection::vec(0_usize..200, 0..4),
         rejections in prop::collection::vec((0_usize..20, 1_usize..400), 0..12),
+        leased in any::<bool>(),
     ) {
+        let mut connection = connection(Vec::new(), Policy::default());
+        if leased {
+            redis::cmd("PING").exec(&mut connection).unwrap();
+        }
         // Behind the rejected ones of a batch no more is executed in it.
         let pattern = rejections.iter().flat_map(|(executed, _)| [*executed, usize::MAX]).collect();
-        let mut connection = connection(pattern, Policy::default());
+        connection.get_mut().pattern = pattern;
         let replies: Vec<usize> = pipeline(count, bytes, &special).query(&mut connection).unwrap();
         let peer = connection.into_inner();
         prop_assert_eq!(&peer.executed, &(0..count).collect::<Vec<_>>());
