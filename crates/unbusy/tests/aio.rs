@@ -75,32 +75,6 @@ fn small_pipelines_one_after_another_go_through_a_script() {
 }
 
 #[test]
-fn a_thousand_tasks_wait_for_one_asker() {
-    const TASKS: usize = 1_000;
-    run(async |server, client| {
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-        assert_eq!(connection.incr::<_, _, u64>("warm", 1).await.unwrap(), 1);
-        let script = make_busy(server, 3_000);
-        let mut tasks = JoinSet::new();
-        for _ in 0..TASKS {
-            let mut connection = connection.clone();
-            tasks.spawn(async move {
-                connection.incr::<_, _, u64>("n", 1).await.unwrap();
-                Instant::now()
-            });
-        }
-        let ends = tasks.join_all().await;
-        let (_, end) = script.join();
-        let mut late: Vec<_> = ends.iter().map(|at| at.saturating_duration_since(end)).collect();
-        late.sort();
-        assert!(late[TASKS * 99 / 100] <= Duration::from_millis(50), "{:?}", late[TASKS * 99 / 100]);
-        assert_eq!(connection.get::<_, usize>("n").await.unwrap(), TASKS);
-        let rejected = rejections(server);
-        assert!(rejected <= 200, "{}: {rejected} rejected", server.flavor());
-    });
-}
-
-#[test]
 fn a_future_that_is_dropped_while_it_waits_is_never_executed() {
     run(async |server, client| {
         let connection = client.get_multiplexed_async_connection().await.unwrap();

@@ -239,35 +239,6 @@ fn the_wrapped_connection_is_at_hand() {
 }
 
 #[test]
-fn two_hundred_threads_wait_for_one_asker() {
-    const THREADS: usize = 200;
-    on_every_server(|server, client| {
-        let mut connections: Vec<_> = (0..THREADS).map(|_| client.get_connection().unwrap()).collect();
-        for connection in &mut connections {
-            connection.ping::<()>().unwrap();
-        }
-        let script = make_busy(server, 3_000);
-        let ends = std::thread::scope(|scope| {
-            let wait = |connection: &mut unbusy::Connection| {
-                connection.incr::<_, _, u64>("n", 1).unwrap();
-                Instant::now()
-            };
-            let threads: Vec<_> =
-                connections.iter_mut().map(|connection| scope.spawn(move || wait(connection))).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
-        });
-        let (_, end) = script.join();
-        let mut late: Vec<_> = ends.iter().map(|at| at.saturating_duration_since(end)).collect();
-        late.sort();
-        let (most, flavor) = (late[THREADS * 99 / 100], server.flavor());
-        assert!(most <= Duration::from_millis(50), "{flavor}: {most:?}");
-        let rejected = rejections(server);
-        assert!(rejected <= 250, "{flavor}: {rejected} rejected");
-        assert_eq!(connections[0].get::<_, usize>("n").unwrap(), THREADS);
-    });
-}
-
-#[test]
 fn an_empty_pipeline_is_the_same_error_as_ever() {
     on_every_server(|_, client| {
         let error = redis::pipe().query::<()>(&mut client.get_connection().unwrap()).unwrap_err();
