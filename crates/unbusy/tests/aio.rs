@@ -89,6 +89,29 @@ fn a_future_that_is_dropped_while_it_waits_is_never_executed() {
 }
 
 #[test]
+fn connections_are_set_up_while_the_server_is_busy() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    for flavor in Flavor::ALL {
+        let server = Server::builder(flavor).arg("--requirepass").arg("secret").start();
+        let mut direct = server.client();
+        assert_eq!(direct.cmd(&["AUTH", "secret"]).text(), "OK");
+        for protocol in ["resp2", "resp3"] {
+            let url = format!("redis://:secret@{}/1?protocol={protocol}", server.address());
+            let client = unbusy::Client::open(url).unwrap();
+            direct.send_cmd(&["EVAL", testkit::busy_lua(), "0", "500"]);
+            std::thread::sleep(Duration::from_millis(200));
+            runtime.block_on(async {
+                let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+                connection.set::<_, _, ()>("where", "here").await.unwrap();
+                assert_eq!(direct.read_reply(), testkit::Reply::Integer(1));
+                assert_eq!(direct.cmd(&["GET", "where"]), testkit::Reply::Null, "{flavor}: database 0");
+                assert_eq!(connection.del::<_, u64>("where").await.unwrap(), 1);
+            });
+        }
+    }
+}
+
+#[test]
 fn a_manager_that_reconnects_while_the_server_is_busy_recovers() {
     run(async |server, _| {
         let client = unbusy::Client::open(format!("{}/1", server.url())).unwrap();
