@@ -1,0 +1,172 @@
+//! Stands on PATH as `redis-server` and makes the server that it starts busy at random, for test suites of others that
+//! start their own servers.
+//!
+//! It becomes the server that `UNBUSY_STORM_SERVER` names, so that the suite can end it as it is used to. If
+//! `UNBUSY_STORM_SEED` is set, it leaves a child behind that runs slow scripts now and then until the server is gone, and
+//! the server's threshold is low.
+//!
+//! A cluster is spared until it stands, since who puts it together cannot wait: this program must also stand on PATH as
+//! `redis-cli`. It does what the one does that `UNBUSY_STORM_CLI` names, but when that has made a cluster it
+//! leaves a file for each node in the folder `UNBUSY_STORM_FOLDER`.
+#![allow(clippy::exit, reason = "the exit code of another program is passed on")]
+#![allow(clippy::print_stderr, reason = "nobody but the caller is there to be told")]
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    io::{self, Read, Write},
+    net::TcpStream,
+    os::unix::process::{CommandExt, parent_id},
+    path::{Path, PathBuf},
+    process::{Command, Stdio, exit},
+    thread,
+    time::Duration,
+};
+
+use testkit::{busy_lua, encode};
+
+/// What the server's threshold is set to, in milliseconds.
+const THRESHOLD: &str = "10";
+/// How long a script runs, and how long the server is left alone, in milliseconds: at least, at most.
+const SCRIPT: (u64, u64) = (30, 250);
+const PAUSE: (u64, u64) = (0, 300);
+/// Between two looks whether the server can be reached.
+const RETRY: Duration = Duration::from_millis(2);
+/// After an error, such as that this user may not run scripts.
+const REFUSED_PAUSE: Duration = Duration::from_millis(50);
+/// Longer than any script and any pause that a suite asks for.
+const REPLY_LIMIT: Duration = Duration::from_secs(30);
+/// How long a cluster's nodes are left alone after it was made: those who made it still look at it.
+const CLUSTER_PAUSE: Duration = Duration::from_millis(300);
+
+fn main() {
+    let mut words = env::args_os();
+    let name = PathBuf::from(words.next().unwrap_or_default());
+    let args: Vec<_> = words.collect();
+    if args.first().is_some_and(|word| word == "--storm") {
+        return storm(&args[1..]);
+    }
+    match name.file_name().and_then(|name| name.to_str()) {
+        Some("redis-cli") => exit(cli(&args)),
+        _ => serve(&args),
+    }
+}
+
+/// Becomes the server.
+#[expect(
+    clippy::zombie_processes,
+    reason = "this process becomes the server, and ends before the storm does"
+)]
+fn serve(args: &[OsString]) {
+    let mut server = Command::new(variable("UNBUSY_STORM_SERVER"));
+    server.args(args);
+    if let (Some(port), Some(seed)) = (port(args), env::var_os("UNBUSY_STORM_SEED")) {
+        let in_cluster = args.iter().any(|word| word == "--cluster-enabled");
+        // The name that all versions know.
+        server.args(["--lua-time-limit", THRESHOLD]);
+        let storm = Command::new(env::current_exe().expect("this program lies somewhere"))
+            .args(["--storm", &port.to_string()])
+            .arg(seed)
+            .arg(if in_cluster { "cluster" } else { "single" })
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        storm.expect("this program can be started");
+    }
+    panic!("cannot start the server: {}", server.exec());
+}
+
+/// The port of a server that can be made busy.
+fn port(args: &[OsString]) -> Option<u16> {
+    if args.iter().any(|word| word == "--sentinel") {
+        return None;
+    }
+    let at = args.iter().position(|word| word == "--port")?;
+    args.get(at + 1)?.to_str()?.parse().ok().filter(|port| *port != 0)
+}
+
+fn variable(name: &str) -> OsString {
+    env::var_os(name).unwrap_or_else(|| panic!("{name} is not set"))
+}
+
+/// Does what `redis-cli` does, and tells when a cluster stands.
+fn cli(args: &[OsString]) -> i32 {
+    let cli = variable("UNBUSY_STORM_CLI");
+    let status = match Command::new(&cli).args(args).status() {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("cannot run {}: {error}", cli.display());
+            return 127;
+        }
+    };
+    let words = args.iter().filter_map(|word| word.to_str());
+    let made = status.success() && words.clone().any(|word| word == "create");
+    for port in words.filter_map(|word| word.strip_prefix("127.0.0.1:")).filter(|_| made) {
+        fs::write(mark(port), "").expect("the folder for marks can be written to");
+    }
+    status.code().unwrap_or(1)
+}
+
+/// The file that says that the cluster of the node with this port stands.
+fn mark(port: &str) -> PathBuf {
+    Path::new(&variable("UNBUSY_STORM_FOLDER")).join(port)
+}
+
+/// Makes the server busy now and then until it, our parent, is gone.
+fn storm(args: &[OsString]) {
+    let [port, seed, kind] = args else { panic!("--storm wants a port, a seed and a kind") };
+    let (port, seed) = (port.to_string_lossy(), seed.to_string_lossy());
+    let number = |text: &str| text.parse::<u64>().unwrap_or_else(|_| panic!("{text} is no number"));
+    let mut chance = Chance::new(number(&seed), number(&port));
+    let server = parent_id();
+    let lives = || parent_id() == server;
+    if kind == "cluster" {
+        while lives() && !mark(&port).exists() {
+            thread::sleep(RETRY);
+        }
+        let _ = fs::remove_file(mark(&port));
+        thread::sleep(CLUSTER_PAUSE);
+    }
+    while lives() {
+        if let Ok(stream) = TcpStream::connect(format!("127.0.0.1:{port}")) {
+            // The suite may close the connection, or take the right to run scripts away.
+            let _ = blow(stream, &mut chance, lives);
+        }
+        thread::sleep(RETRY);
+    }
+}
+
+/// Runs one script after the other on this connection.
+fn blow(mut stream: TcpStream, chance: &mut Chance, lives: impl Fn() -> bool) -> io::Result<()> {
+    stream.set_read_timeout(Some(REPLY_LIMIT))?;
+    while lives() {
+        let millis = chance.between(SCRIPT).to_string();
+        stream.write_all(&encode(&["EVAL", busy_lua(), "0", &millis]))?;
+        let mut reply = [0; 256];
+        match stream.read(&mut reply)? {
+            0 => return Ok(()),
+            _ if reply[0] == b'-' => thread::sleep(REFUSED_PAUSE),
+            _ => thread::sleep(Duration::from_millis(chance.between(PAUSE))),
+        }
+    }
+    Ok(())
+}
+
+/// A sequence of numbers that a seed and a port determine (xorshift).
+struct Chance(u64);
+
+impl Chance {
+    fn new(seed: u64, port: u64) -> Self {
+        // The product spreads small seeds over all bits; a state of zero would stay zero.
+        Self((seed.rotate_left(32) ^ port).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    fn between(&mut self, (least, most): (u64, u64)) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        least + self.0 % (most - least + 1)
+    }
+}
