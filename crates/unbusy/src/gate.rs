@@ -123,6 +123,11 @@ impl Gate {
         now.as_nanos() < self.free_until.load(Relaxed)
     }
 
+    /// Until when a lease runs, or ran.
+    pub(crate) fn free_until(&self) -> Time {
+        Time::from_nanos(self.free_until.load(Relaxed))
+    }
+
     pub(crate) fn is_busy(&self) -> bool {
         self.busy.load(Relaxed)
     }

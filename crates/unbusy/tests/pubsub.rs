@@ -4,7 +4,7 @@ mod common;
 use std::time::Duration;
 
 use common::{client, make_busy};
-use testkit::{Flavor, Server};
+use testkit::{Flavor, ScriptedServer, Server};
 
 #[test]
 fn a_blocking_subscription_waits() {
@@ -35,6 +35,41 @@ fn a_blocking_subscription_waits() {
             );
         }
     }
+}
+
+/// Such as when the machine is so loaded that the lease is over before the command is read.
+#[test]
+fn a_subscription_that_was_answered_too_late_is_made_again() {
+    const BUSY: &[u8] =
+        b"-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n";
+    const THRESHOLD: Duration = Duration::from_millis(100);
+    let server = ScriptedServer::start(|_, stream| {
+        let mut peer = testkit::Client::from(stream);
+        loop {
+            let command = String::from_utf8(peer.read_frame()).unwrap();
+            let words: Vec<_> = command.split("\r\n").collect();
+            match words[2] {
+                "SUBSCRIBE" => {
+                    std::thread::sleep(2 * THRESHOLD);
+                    peer.send(BUSY);
+                    assert_eq!(peer.read_frame(), testkit::encode(&["PING", ""]));
+                    peer.send(b"*2\r\n$4\r\npong\r\n$0\r\n\r\n");
+                    assert_eq!(peer.read_frame(), testkit::encode(&["SUBSCRIBE", "news"]));
+                    peer.send(b"*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n");
+                    peer.send(b"*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$5\r\nhello\r\n");
+                    return;
+                }
+                _ => peer.send(b"+OK\r\n"),
+            }
+        }
+    });
+    let client = unbusy::Client::open(server.url()).unwrap();
+    let client = client.with_policy(&unbusy::Policy::default().threshold(THRESHOLD));
+    let mut connection = client.get_connection().unwrap();
+    redis::cmd("SET").arg("k").arg("v").exec(&mut connection).unwrap();
+    let mut pubsub = connection.as_pubsub();
+    pubsub.subscribe("news").unwrap();
+    assert_eq!(pubsub.get_message().unwrap().get_payload::<String>().unwrap(), "hello");
 }
 
 #[test]

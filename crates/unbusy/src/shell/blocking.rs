@@ -100,7 +100,7 @@ impl<C: ConnectionLike> Connection<C> {
         )
     }
 
-    pub(crate) fn wait_for_lease(&mut self) -> RedisResult<()> {
+    pub(crate) fn wait_for_lease(&mut self) -> RedisResult<Time> {
         let Self { inner, door } = self;
         wait_for_lease!(&*door, |call| next: block_on(call.next()), ping: inner.req_command(&cmd("PING")))
     }

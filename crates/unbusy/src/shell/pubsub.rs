@@ -46,7 +46,7 @@ impl Connection {
     /// # Errors
     /// As [`redis::Connection::subscribe_resp3`]; the server's BUSY when the budget is over.
     pub fn subscribe_resp3(&mut self, channel: impl ToRedisArgs) -> RedisResult<()> {
-        self.under_lease()?.subscribe_resp3(channel)
+        self.under_lease(|connection| connection.subscribe_resp3(&channel))
     }
 
     /// Subscribes to patterns on this connection itself. See [`redis::Connection::psubscribe_resp3`].
@@ -54,7 +54,7 @@ impl Connection {
     /// # Errors
     /// As [`Connection::subscribe_resp3`].
     pub fn psubscribe_resp3(&mut self, pattern: impl ToRedisArgs) -> RedisResult<()> {
-        self.under_lease()?.psubscribe_resp3(pattern)
+        self.under_lease(|connection| connection.psubscribe_resp3(&pattern))
     }
 
     /// Unsubscribes from channels. See [`redis::Connection::unsubscribe_resp3`].
@@ -62,7 +62,7 @@ impl Connection {
     /// # Errors
     /// As [`Connection::subscribe_resp3`].
     pub fn unsubscribe_resp3(&mut self, channel: impl ToRedisArgs) -> RedisResult<()> {
-        self.under_lease()?.unsubscribe_resp3(channel)
+        self.under_lease(|connection| connection.unsubscribe_resp3(&channel))
     }
 
     /// Unsubscribes from patterns. See [`redis::Connection::punsubscribe_resp3`].
@@ -70,12 +70,21 @@ impl Connection {
     /// # Errors
     /// As [`Connection::subscribe_resp3`].
     pub fn punsubscribe_resp3(&mut self, pattern: impl ToRedisArgs) -> RedisResult<()> {
-        self.under_lease()?.punsubscribe_resp3(pattern)
+        self.under_lease(|connection| connection.punsubscribe_resp3(&pattern))
     }
 
-    fn under_lease(&mut self) -> RedisResult<&mut redis::Connection> {
-        self.wait_for_lease()?;
-        Ok(self.get_mut())
+    /// Does something that must not be rejected, and again if that took longer than the lease ran.
+    fn under_lease(
+        &mut self,
+        mut act: impl FnMut(&mut redis::Connection) -> RedisResult<()>,
+    ) -> RedisResult<()> {
+        loop {
+            let lease_end = self.wait_for_lease()?;
+            act(self.get_mut())?;
+            if now() < lease_end {
+                return Ok(());
+            }
+        }
     }
 }
 
@@ -107,8 +116,7 @@ impl PubSub<'_> {
     /// # Errors
     /// As [`redis::PubSub::subscribe`]; the server's BUSY when the budget is over.
     pub fn subscribe(&mut self, channel: impl ToRedisArgs) -> RedisResult<()> {
-        self.wait_for_lease()?;
-        self.inner.subscribe(channel)
+        self.under_lease(|pubsub| pubsub.subscribe(&channel))
     }
 
     /// Subscribes to patterns.
@@ -116,8 +124,7 @@ impl PubSub<'_> {
     /// # Errors
     /// As [`PubSub::subscribe`].
     pub fn psubscribe(&mut self, pattern: impl ToRedisArgs) -> RedisResult<()> {
-        self.wait_for_lease()?;
-        self.inner.psubscribe(pattern)
+        self.under_lease(|pubsub| pubsub.psubscribe(&pattern))
     }
 
     /// Unsubscribes from channels.
@@ -125,8 +132,7 @@ impl PubSub<'_> {
     /// # Errors
     /// As [`PubSub::subscribe`].
     pub fn unsubscribe(&mut self, channel: impl ToRedisArgs) -> RedisResult<()> {
-        self.wait_for_lease()?;
-        self.inner.unsubscribe(channel)
+        self.under_lease(|pubsub| pubsub.unsubscribe(&channel))
     }
 
     /// Unsubscribes from patterns.
@@ -134,11 +140,21 @@ impl PubSub<'_> {
     /// # Errors
     /// As [`PubSub::subscribe`].
     pub fn punsubscribe(&mut self, pattern: impl ToRedisArgs) -> RedisResult<()> {
-        self.wait_for_lease()?;
-        self.inner.punsubscribe(pattern)
+        self.under_lease(|pubsub| pubsub.punsubscribe(&pattern))
     }
 
-    fn wait_for_lease(&mut self) -> RedisResult<()> {
+    /// Does something that must not be rejected, and again if its reply came too late to tell: twice does no harm.
+    fn under_lease(&mut self, mut act: impl FnMut(&mut redis::PubSub) -> RedisResult<()>) -> RedisResult<()> {
+        loop {
+            let lease_end = self.wait_for_lease()?;
+            act(&mut self.inner)?;
+            if now() < lease_end {
+                return Ok(());
+            }
+        }
+    }
+
+    fn wait_for_lease(&mut self) -> RedisResult<Time> {
         let Self { inner, door } = self;
         wait_for_lease!(door, |call| next: block_on(call.next()), ping: inner.ping_message(""))
     }
