@@ -158,10 +158,7 @@ async fn an_asynchronous_subscription_waits() {
         let client = client(&server);
         let mut pubsub = client.get_async_pubsub().await.unwrap();
         let script = make_busy(&server, 400);
-        let mut patience = client.patience();
-        while let Err(error) = pubsub.subscribe("news").await {
-            patience.wait(error).await.unwrap();
-        }
+        pubsub.subscribe("news").await.unwrap();
         script.join();
         assert_eq!(
             server.client().cmd(&["PUBLISH", "news", "hello"]),
@@ -170,5 +167,10 @@ async fn an_asynchronous_subscription_waits() {
         );
         let message = tokio::time::timeout(Duration::from_secs(5), pubsub.on_message().next()).await;
         assert_eq!(message.unwrap().unwrap().get_payload::<String>().unwrap(), "hello");
+        let (mut sink, _messages) = pubsub.split();
+        let script = make_busy(&server, 400);
+        sink.unsubscribe("news").await.unwrap();
+        script.join();
+        assert_eq!(server.client().cmd(&["PUBLISH", "news", "hello"]), testkit::Reply::Integer(0));
     }
 }

@@ -15,6 +15,8 @@ use super::words::{describe, length, watches, words};
 use crate::door::Door;
 use crate::gate::now;
 
+pub use super::aio_pubsub::{PubSub, PubSubSink};
+
 /// What an asynchronous connection of the `redis` crate can do without a box around each future. Use [`Any`] for
 /// connections that this is not implemented for.
 pub trait Link: Send {

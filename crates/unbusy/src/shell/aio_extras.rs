@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::redis::aio::MultiplexedConnection;
 #[cfg(feature = "cache-aio")]
 use super::redis::caching::CacheStatistics;
 use super::redis::{RedisError, RedisResult, ToRedisArgs};
@@ -10,17 +9,18 @@ use super::redis::{RedisError, RedisResult, ToRedisArgs};
 #[cfg(feature = "connection-manager")]
 use super::Manager;
 use super::aio::Connection;
+use super::aio_pubsub::{PubSub, PubSubSink};
 
 /// Subscriptions on the connection that `$ready` yields. What was rejected was not executed, so it is done again, after
 /// `$note` has looked at the error.
 macro_rules! subscriptions {
-    ($link:ty, $ready:expr, $note:expr; $($name:ident $what:literal),*) => {
-        impl Connection<$link> {
+    ($of:ty, $ready:expr, $note:expr; $($name:ident $what:literal),*) => {
+        impl $of {
             $(
-                #[doc = concat!($what, " with RESP3, also while the server is busy.")]
+                #[doc = concat!($what, ", also while the server is busy.")]
                 ///
                 /// # Errors
-                #[doc = concat!("As [`MultiplexedConnection::", stringify!($name), "`]; BUSY when the budget is over.")]
+                #[doc = concat!("As [`redis::aio::PubSub::", stringify!($name), "`]; BUSY when the budget is over.")]
                 pub async fn $name(&mut self, names: impl ToRedisArgs) -> RedisResult<()> {
                     let mut patience = self.patience();
                     loop {
@@ -36,9 +36,9 @@ macro_rules! subscriptions {
             )*
         }
     };
-    ($link:ty, $ready:expr, $note:expr) => {
+    ($of:ty, $ready:expr, $note:expr) => {
         subscriptions!(
-            $link, $ready, $note;
+            $of, $ready, $note;
             subscribe "Subscribes to channels",
             psubscribe "Subscribes to patterns",
             unsubscribe "Unsubscribes from channels",
@@ -47,9 +47,12 @@ macro_rules! subscriptions {
     };
 }
 
-subscriptions!(MultiplexedConnection, RedisResult::Ok, |_, _: &RedisError| ());
+// On connections, subscriptions need RESP3.
+subscriptions!(Connection, RedisResult::Ok, |_, _: &RedisError| ());
+subscriptions!(PubSub, RedisResult::Ok, |_, _: &RedisError| ());
+subscriptions!(PubSubSink, RedisResult::Ok, |_, _: &RedisError| ());
 #[cfg(feature = "connection-manager")]
-subscriptions!(Manager, Manager::sound, Manager::note);
+subscriptions!(Connection<Manager>, Manager::sound, Manager::note);
 
 impl Connection {
     /// How long a reply may take once its command is sent; nothing is sent again when it is over.

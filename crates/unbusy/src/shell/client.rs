@@ -141,7 +141,7 @@ mod aio {
     use super::redis;
     use super::redis::AsyncConnectionConfig;
 
-    use super::super::aio::{Connection, Link};
+    use super::super::aio::{Connection, Link, PubSub};
     use super::{Client, Patience, RedisResult, THRESHOLD_NAMES, Value, cmd, threshold};
 
     impl Client {
@@ -186,16 +186,15 @@ mod aio {
             Ok(connection)
         }
 
-        /// A connection for subscriptions, made also while the server is busy. Subscribing with it is not held by itself:
-        /// use [`Client::patience`].
+        /// A connection for subscriptions, made also while the server is busy.
         ///
         /// # Errors
         /// As [`redis::Client::get_async_pubsub`].
-        pub async fn get_async_pubsub(&self) -> RedisResult<redis::aio::PubSub> {
+        pub async fn get_async_pubsub(&self) -> RedisResult<PubSub> {
             let mut patience = self.patience();
             loop {
                 match self.inner.get_async_pubsub().await {
-                    Ok(pubsub) => return Ok(patience.done(pubsub)),
+                    Ok(pubsub) => return Ok(PubSub::new(patience.done(pubsub), self.door.next())),
                     Err(error) => patience.wait(error).await?,
                 }
             }

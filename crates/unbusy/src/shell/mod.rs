@@ -22,6 +22,8 @@ mod words;
 pub mod aio;
 #[cfg(feature = "aio")]
 mod aio_extras;
+#[cfg(feature = "aio")]
+mod aio_pubsub;
 #[cfg(feature = "cluster")]
 pub mod cluster;
 #[cfg(feature = "sentinel")]

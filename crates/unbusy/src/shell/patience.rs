@@ -19,7 +19,7 @@ use crate::visit::{Admission, Visit};
 /// ```no_run
 /// # async fn example() -> redis::RedisResult<()> {
 /// let client = unbusy::Client::open("redis://127.0.0.1/")?;
-/// let mut pubsub = client.get_async_pubsub().await?;
+/// let mut pubsub = client.inner().get_async_pubsub().await?;
 /// let mut patience = client.patience();
 /// while let Err(error) = pubsub.subscribe("news").await {
 ///     patience.wait(error).await?;
