@@ -24,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-use testkit::{busy_lua, encode};
+use testkit::{Client, Reply, busy_lua, encode};
 
 /// What the server's threshold is set to, in milliseconds.
 const THRESHOLD: &str = "10";
@@ -37,6 +37,8 @@ const RETRY: Duration = Duration::from_millis(2);
 const REFUSED_PAUSE: Duration = Duration::from_millis(50);
 /// Longer than any script and any pause that a suite asks for.
 const REPLY_LIMIT: Duration = Duration::from_secs(30);
+/// Between two looks whether a cluster is complete.
+const CLUSTER_RETRY: Duration = Duration::from_millis(20);
 /// How long a cluster's nodes are left alone after it was made: those who made it still look at it.
 const CLUSTER_PAUSE: Duration = Duration::from_millis(300);
 
@@ -103,10 +105,34 @@ fn cli(args: &[OsString]) -> i32 {
     };
     let words = args.iter().filter_map(|word| word.to_str());
     let made = status.success() && words.clone().any(|word| word == "create");
-    for port in words.filter_map(|word| word.strip_prefix("127.0.0.1:")).filter(|_| made) {
-        fs::write(mark(port), "").expect("the folder for marks can be written to");
+    let ports: Vec<_> = words.filter_map(|word| word.strip_prefix("127.0.0.1:")).collect();
+    if made {
+        let replicas =
+            args.iter().position(|word| word == "--cluster-replicas").and_then(|at| args.get(at + 1));
+        let replicas = replicas.and_then(|count| count.to_str()?.parse().ok()).unwrap_or(0);
+        for port in &ports {
+            wait_for_replicas(port, replicas);
+        }
+        for port in ports {
+            fs::write(mark(port), "").expect("the folder for marks can be written to");
+        }
     }
     status.code().unwrap_or(1)
+}
+
+/// Waits until a node of a new cluster knows so many replicas of each primary.
+fn wait_for_replicas(port: &str, replicas: usize) {
+    // Each range of slots comes with its first and last, and its nodes.
+    let range_is_complete =
+        |range: &Reply| matches!(range, Reply::Array(words) if words.len() >= 3 + replicas);
+    let is_complete = |reply: &Reply| match reply {
+        Reply::Array(ranges) => !ranges.is_empty() && ranges.iter().all(range_is_complete),
+        _ => false,
+    };
+    let mut node = Client::connect(format!("127.0.0.1:{port}"));
+    while !is_complete(&node.cmd(&["CLUSTER", "SLOTS"])) {
+        thread::sleep(CLUSTER_RETRY);
+    }
 }
 
 /// The file that says that the cluster of the node with this port stands.
