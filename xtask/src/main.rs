@@ -2,6 +2,7 @@
 #![allow(clippy::print_stderr, reason = "telling how a chore goes is what this program is for")]
 
 mod bench;
+mod conformance;
 mod debian;
 mod demo;
 mod deny;
@@ -57,6 +58,15 @@ Examples:
     /// from Debian. docs/benchmarks.md holds a run and tells how to read it.
     #[command(after_help = "Example: cargo xtask bench --rounds 3 --only P16")]
     Bench(bench::BenchArgs),
+    /// Run the test suite of a client library with unbusy, on a server that is busy at random, and compare.
+    ///
+    /// Runs it four times, which takes some twenty minutes, and writes docs/conformance.md. cargo-nextest and redis-cli must
+    /// be installed.
+    #[command(after_help = "\
+Examples:
+  cargo xtask conformance redis-rs
+  cargo xtask conformance redis-rs --only unbusy-busy --filter 'binary(test_script)'")]
+    Conformance(conformance::ConformanceArgs),
     /// Run everything that must pass: the same as CI does.
     #[command(after_help = steps::help())]
     Test {
@@ -81,6 +91,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Demo { args } => return demo::run(&args),
         Chore::Servers => servers::fetch_all()?,
         Chore::Bench(args) => bench::run(&args)?,
+        Chore::Conformance(args) => conformance::run(&args)?,
         Chore::Test { skip_python, only } => steps::run(skip_python, &only)?,
     }
     Ok(ExitCode::SUCCESS)

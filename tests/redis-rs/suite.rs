@@ -1,0 +1,1 @@
+//! Nothing of its own: what counts are the tests.
