@@ -53,7 +53,7 @@
 //! | `redis-2` | version 2 of it, a release candidate yet, as `unbusy::redis_2` |
 //! | `aio` (default) | asynchronous connections on tokio |
 //! | `connection-manager` | `redis::aio::ConnectionManager`, which here recovers from a reconnecting that was rejected |
-//! | `cache-aio` | statistics of a cache on the client's side |
+//! | `cache-aio` | a cache on the client's side, whose replies tell nothing of the server: needed wherever one is used |
 //! | `cluster`, `cluster-async` | clusters, each node with a gate of its own |
 //! | `sentinel` | finding a master that is busy |
 //! | `r2d2`, `bb8`, `deadpool` | managers for pools that keep their connections while the server is busy |

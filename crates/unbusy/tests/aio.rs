@@ -226,3 +226,29 @@ fn a_lazy_manager_connects_while_the_server_is_busy() {
         script.join();
     });
 }
+
+/// What a cache answers while the server is busy does not count as the server's.
+#[cfg(feature = "cache-aio")]
+#[test]
+fn a_cached_reply_gives_no_lease() {
+    const COMMANDS: u64 = 1_000;
+    run(async |server, _| {
+        let client = unbusy::Client::open(format!("{}?protocol=resp3", server.url())).unwrap();
+        let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+        let config = config.set_cache_config(redis::caching::CacheConfig::new());
+        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await.unwrap();
+        let mut pipeline = redis::pipe();
+        (0..COMMANDS).for_each(|_| _ = pipeline.incr("n", 1));
+        connection.set::<_, _, ()>("k", "v").await.unwrap();
+        assert_eq!(connection.get::<_, String>("k").await.unwrap(), "v");
+        let script = make_busy(server, 800);
+        // The lease is over: a threshold has passed since the server was last heard of.
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        assert_eq!(connection.get::<_, String>("k").await.unwrap(), "v");
+        let replies: Vec<u64> = pipeline.query_async(&mut connection).await.unwrap();
+        script.join();
+        assert!(replies.into_iter().eq(1..=COMMANDS));
+        assert_eq!(connection.get_cache_statistics().unwrap().hit, 1);
+        assert!(rejections(server) < COMMANDS / 10, "{}: {}", server.flavor(), rejections(server));
+    });
+}

@@ -33,6 +33,11 @@ pub trait Link: Send {
 
     /// The database this connection is bound to.
     fn db(&self) -> i64;
+
+    /// Whether replies to reads may come from a cache, so that they tell nothing of the server.
+    fn caches(&self) -> bool {
+        false
+    }
 }
 
 impl Link for MultiplexedConnection {
@@ -51,6 +56,11 @@ impl Link for MultiplexedConnection {
 
     fn db(&self) -> i64 {
         self.get_db()
+    }
+
+    #[cfg(feature = "cache-aio")]
+    fn caches(&self) -> bool {
+        self.get_cache_statistics().is_some()
     }
 }
 
@@ -144,7 +154,7 @@ impl<L: Link> Connection<L> {
 
     async fn held(&mut self, command: &Cmd, first: Option<(RedisResult<Value>, Time)>) -> RedisResult<Value> {
         let Self { link, door } = self;
-        let mut call = Call::new(door, describe(command));
+        let mut call = Call::new(door, seen_through(link, describe(command)));
         drive_call!(
             call,
             first: first,
@@ -179,7 +189,7 @@ impl<L: Link> Connection<L> {
         }
         let commands = pipeline.cmd_iter().map(|command| {
             let args = command.args_iter();
-            (Command::of_words(words(args.clone())), length(words(args)))
+            (seen_through(link, Command::of_words(words(args.clone()))), length(words(args)))
         });
         let mut batch = Batch::new(door, commands);
         drive_batch!(
@@ -227,7 +237,7 @@ impl<L: Link> ConnectionLike for Connection<L> {
             let reply = self.link.command(command).await;
             self.door.note_answer(mark, &reply);
             if reply::is_good(&reply) && !self.door.is_watching() && !watches(command) {
-                self.door.prove(sent, || describe(command));
+                self.door.prove(sent, || seen_through(&self.link, describe(command)));
                 return reply;
             }
             self.held_boxed(command, Some((reply, sent))).await
@@ -253,6 +263,11 @@ impl<L: Link> ConnectionLike for Connection<L> {
     fn get_db(&self) -> i64 {
         self.link.db()
     }
+}
+
+/// What may be answered by a cache does not speak for the server.
+fn seen_through<L: Link>(link: &L, command: Command) -> Command {
+    if command.read && link.caches() { Command { scout: false, proof: false, ..command } } else { command }
 }
 
 async fn send<L: Link>(link: &mut L, door: &Door, command: &Cmd) -> RedisResult<Value> {

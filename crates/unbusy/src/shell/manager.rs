@@ -97,4 +97,9 @@ impl Link for Manager {
     fn db(&self) -> i64 {
         self.inner.get_db()
     }
+
+    #[cfg(feature = "cache-aio")]
+    fn caches(&self) -> bool {
+        self.get_cache_statistics().is_some()
+    }
 }
