@@ -1,5 +1,7 @@
 //! Asynchronous connections.
 
+use std::fmt;
+
 use super::redis::aio::{ConnectionLike, MultiplexedConnection};
 use super::redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value, cmd};
 use unbusy_core::Time;
@@ -92,6 +94,12 @@ impl<C: ConnectionLike + Send> Link for Any<C> {
 pub struct Connection<L = MultiplexedConnection> {
     link: L,
     door: Door,
+}
+
+impl<L: fmt::Debug> fmt::Debug for Connection<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Connection").field(&self.link).finish()
+    }
 }
 
 impl<L> Connection<L> {

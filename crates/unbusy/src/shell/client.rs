@@ -1,6 +1,7 @@
 //! The client: where connections that wait come from.
 
 use super::redis;
+use std::fmt;
 use std::time::Duration;
 
 use super::redis::{ConnectionInfo, ConnectionLike, IntoConnectionInfo, RedisResult, Value, cmd};
@@ -127,6 +128,13 @@ impl Client {
             self.door.gate.set_threshold(THRESHOLD_NAMES.iter().find_map(&mut ask));
         }
         Ok(connection)
+    }
+}
+
+/// Only the address, since there may be a password.
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Client").field(&address(self.inner.get_connection_info())).finish()
     }
 }
 

@@ -4,6 +4,7 @@
 //! make it try again. So one that has met BUSY is replaced by a new one.
 
 use super::redis;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
@@ -69,6 +70,12 @@ impl Manager {
         (self.age, self.inner) = newest.clone();
         self.broken = false;
         Ok(())
+    }
+}
+
+impl fmt::Debug for Manager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
     }
 }
 
