@@ -29,7 +29,7 @@ pub mod cluster {
     pub use real_redis::cluster::*;
 
     #[cfg(feature = "unbusy")]
-    pub type ClusterConnection<C = unbusy::Connection> = real_redis::cluster::ClusterConnection<C>;
+    pub type ClusterConnection<C = unbusy::cluster::Node> = real_redis::cluster::ClusterConnection<C>;
     #[cfg(feature = "unbusy")]
     pub use unbusy::cluster::get_connection;
 
