@@ -24,6 +24,10 @@ fn a_blocking_subscription_waits() {
             );
             assert_eq!(pubsub.get_message().unwrap().get_payload::<String>().unwrap(), "hello");
             let script = make_busy(&server, 400);
+            let pong: redis::Value = pubsub.ping_message("there?").unwrap();
+            assert!(!matches!(pong, redis::Value::ServerError(_)), "{flavor}: {pong:?}");
+            script.join();
+            let script = make_busy(&server, 400);
             drop(pubsub);
             script.join();
             // The connection is as new.
@@ -168,6 +172,10 @@ async fn an_asynchronous_subscription_waits() {
         let message = tokio::time::timeout(Duration::from_secs(5), pubsub.on_message().next()).await;
         assert_eq!(message.unwrap().unwrap().get_payload::<String>().unwrap(), "hello");
         let (mut sink, _messages) = pubsub.split();
+        let script = make_busy(&server, 400);
+        let pong: redis::Value = sink.ping().await.unwrap();
+        assert!(!matches!(pong, redis::Value::ServerError(_)), "{flavor}: {pong:?}");
+        script.join();
         let script = make_busy(&server, 400);
         sink.unsubscribe("news").await.unwrap();
         script.join();

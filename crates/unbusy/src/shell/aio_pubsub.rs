@@ -4,6 +4,7 @@ use super::redis;
 use std::ops::{Deref, DerefMut};
 
 use super::redis::aio::PubSubStream;
+use super::redis::{FromRedisValue, RedisResult, ToRedisArgs, Value};
 
 use super::patience::Patience;
 use crate::door::Door;
@@ -44,6 +45,37 @@ macro_rules! wraps {
         impl $of {
             pub(crate) fn patience(&self) -> Patience {
                 Patience::new(self.door.clone())
+            }
+
+            /// Sends PING, which waits while the server is busy.
+            ///
+            /// # Errors
+            /// As [`redis::aio::PubSub::ping`]; the server's BUSY when the budget is over.
+            pub async fn ping<T: FromRedisValue>(&mut self) -> RedisResult<T> {
+                let mut patience = self.patience();
+                loop {
+                    match self.inner.ping().await.and_then(Value::extract_error) {
+                        Ok(reply) => return Ok(T::from_redis_value(patience.done(reply))?),
+                        Err(error) => patience.wait(error).await?,
+                    }
+                }
+            }
+
+            /// Sends PING with a message, which waits while the server is busy.
+            ///
+            /// # Errors
+            /// As [`redis::aio::PubSub::ping_message`]; the server's BUSY when the budget is over.
+            pub async fn ping_message<T: FromRedisValue>(
+                &mut self,
+                message: impl ToRedisArgs,
+            ) -> RedisResult<T> {
+                let mut patience = self.patience();
+                loop {
+                    match self.inner.ping_message(&message).await.and_then(Value::extract_error) {
+                        Ok(reply) => return Ok(T::from_redis_value(patience.done(reply))?),
+                        Err(error) => patience.wait(error).await?,
+                    }
+                }
             }
 
             /// The wrapped one, for what only it can do. What is sent with it directly does not wait.

@@ -6,7 +6,7 @@
 use super::redis;
 use std::ops::{Deref, DerefMut};
 
-use super::redis::{ControlFlow, Msg, PubSubCommands, RedisResult, ToRedisArgs, Value};
+use super::redis::{ControlFlow, FromRedisValue, Msg, PubSubCommands, RedisResult, ToRedisArgs, Value};
 use unbusy_core::Time;
 use unbusy_core::command::Command;
 
@@ -14,6 +14,7 @@ use super::Connection;
 use super::blocking::block_on;
 use super::call::{Call, Step, Verdict, drive_call};
 use super::lease::wait_for_lease;
+use super::patience::Patience;
 use crate::door::Door;
 use crate::gate::now;
 
@@ -141,6 +142,36 @@ impl PubSub<'_> {
     /// As [`PubSub::subscribe`].
     pub fn punsubscribe(&mut self, pattern: impl ToRedisArgs) -> RedisResult<()> {
         self.under_lease(|pubsub| pubsub.punsubscribe(&pattern))
+    }
+
+    /// Sends PING, which waits while the server is busy.
+    ///
+    /// # Errors
+    /// As [`PubSub::subscribe`].
+    pub fn ping<T: FromRedisValue>(&mut self) -> RedisResult<T> {
+        #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is for one lifetime only")]
+        self.hold(|pubsub| pubsub.ping())
+    }
+
+    /// Sends PING with a message, which waits while the server is busy.
+    ///
+    /// # Errors
+    /// As [`PubSub::subscribe`].
+    pub fn ping_message<T: FromRedisValue>(&mut self, message: impl ToRedisArgs) -> RedisResult<T> {
+        self.hold(|pubsub| pubsub.ping_message(&message))
+    }
+
+    fn hold<T: FromRedisValue>(
+        &mut self,
+        mut ping: impl FnMut(&mut redis::PubSub) -> RedisResult<Value>,
+    ) -> RedisResult<T> {
+        let mut patience = Patience::new(self.door.clone());
+        loop {
+            match ping(&mut self.inner).and_then(Value::extract_error) {
+                Ok(reply) => return Ok(T::from_redis_value(patience.done(reply))?),
+                Err(error) => block_on(patience.wait(error))?,
+            }
+        }
     }
 
     /// Does something that must not be rejected, and again if its reply came too late to tell: twice does no harm.
