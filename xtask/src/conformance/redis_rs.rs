@@ -9,7 +9,7 @@ pub(super) struct Edit {
 
 /// unbusy connects to clusters with functions of its own, and has no constructor for managers but its client's. Without
 /// unbusy the same text does what the suite says.
-pub(super) const EDITS: [Edit; 8] = [
+pub(super) const EDITS: [Edit; 10] = [
     Edit {
         file: "support/cluster.rs",
         from: "self.client.get_connection()",
@@ -24,6 +24,16 @@ pub(super) const EDITS: [Edit; 8] = [
         file: "test_acl.rs",
         from: "cluster.client.get_async_connection()",
         to: "redis::cluster_async::get_async_connection(&cluster.client)",
+    },
+    Edit {
+        file: "test_acl.rs",
+        from: "client1.get_async_connection()",
+        to: "redis::cluster_async::get_async_connection(&client1)",
+    },
+    Edit {
+        file: "test_acl.rs",
+        from: "client2.get_async_connection()",
+        to: "redis::cluster_async::get_async_connection(&client2)",
     },
     Edit {
         file: "test_cluster.rs",
@@ -118,6 +128,8 @@ pub(super) const LEFT_OUT: &[LeftOut] = &[
 
 const COUNTS_CONNECTIONS: &str = "counts the server's connections, and what makes it busy has one";
 
+const CHANGES_CREDENTIALS: &str = "its credentials change every half second, also while its commands wait";
+
 /// A test that does not do the same as without unbusy on a quiet server, and may.
 pub(super) struct Difference {
     /// The test's name, or how the names of several begin.
@@ -132,9 +144,14 @@ pub(super) const DIFFERENCES: &[Difference] = &[
     },
     Difference { test: "kills_connection_on_drop_even_when_blocking", reason: COUNTS_CONNECTIONS },
     Difference { test: "test_kill_connection_on_drop_even_when_blocking", reason: COUNTS_CONNECTIONS },
+    Difference { test: "sharing_a_single_credentials_provider", reason: CHANGES_CREDENTIALS },
     Difference {
-        test: "token_based_authentication_acl_tests",
-        reason: "its credentials change every half second, also while its commands wait",
+        test: "token_rotation_with_mock_streaming_credentials_provider",
+        reason: CHANGES_CREDENTIALS,
+    },
+    Difference {
+        test: "error_handling_with_mock_streaming_credentials_provider",
+        reason: CHANGES_CREDENTIALS,
     },
     Difference {
         test: "test_mset_ex_expiration_options",
