@@ -42,9 +42,14 @@
 //! `SCRIPT KILL`, `FUNCTION KILL` and `SHUTDOWN` never wait. An error of a script's own that begins with `BUSY` passes
 //! unchanged. When the time is over, the caller gets the server's own error.
 //!
-//! Not covered: a transaction whose `MULTI` and `EXEC` are sent as single commands. If the server is busy at any moment of it,
-//! `EXEC` gets the server's `EXECABORT`, and nothing of it was executed. (In a pipeline, and with `pipe().atomic()`,
-//! transactions are covered.) Pipelines on blocking cluster connections.
+//! Not covered:
+//! * A transaction whose `MULTI` and `EXEC` are sent as single commands. If the server is busy at any moment of it, `EXEC` gets
+//!   the server's `EXECABORT`, and nothing of it was executed. (In a pipeline, and with `pipe().atomic()`, transactions are
+//!   covered.)
+//! * Pipelines on blocking cluster connections, since the `redis` crate lets only its own connections have them.
+//! * `MONITOR`: the `redis` crate does not tell that it was rejected.
+//! * A call on an asynchronous cluster connection whose future is dropped may still be executed, as with the `redis` crate
+//!   alone: it hands its commands to a task of its own.
 //!
 //! # Features
 //! | feature | for |

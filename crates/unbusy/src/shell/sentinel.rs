@@ -6,7 +6,7 @@
 //!
 //! # fn main() -> redis::RedisResult<()> {
 //! let nodes = vec!["redis://127.0.0.1:26379/"];
-//! let mut sentinel = SentinelClient::build(nodes, "mymaster", None, SentinelServerType::Master)?;
+//! let mut sentinel = SentinelClient::build(nodes, String::from("mymaster"), None, SentinelServerType::Master)?;
 //! // let mut connection = sentinel.get_connection()?;
 //! let client = unbusy::sentinel::get_client(&mut sentinel, &unbusy::Policy::default())?;
 //! let mut connection = client.get_connection()?;
