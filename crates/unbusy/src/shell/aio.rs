@@ -150,14 +150,18 @@ impl<L: Link> Connection<L> {
         self.req_packed_commands(pipeline, offset, count).await
     }
 
-    /// The way of a command that did not go straight through; in a box of its own, so that the others' are small.
+    /// The way of a command that does not go straight through; in a box of its own, so that the others' are small.
     #[cold]
-    fn held_boxed<'a>(
+    fn detour<'a>(
         &'a mut self,
         command: &'a Cmd,
         first: Option<(RedisResult<Value>, Time)>,
     ) -> RedisFuture<'a, Value> {
-        Box::pin(self.held(command, first))
+        if command.is_no_response() {
+            Box::pin(self.unanswered(command))
+        } else {
+            Box::pin(self.held(command, first))
+        }
     }
 
     async fn held(&mut self, command: &Cmd, first: Option<(RedisResult<Value>, Time)>) -> RedisResult<Value> {
@@ -234,21 +238,19 @@ impl<L: Link> Connection<L> {
 impl<L: Link> ConnectionLike for Connection<L> {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
-            if command.is_no_response() {
-                return Box::pin(self.unanswered(command)).await;
-            }
             let sent = now();
-            if !self.door.is_free(sent) {
-                return self.held_boxed(command, None).await;
+            let mut first = None;
+            if self.door.is_free(sent) && !command.is_no_response() {
+                let mark = self.door.note_sent(bytes_of(command));
+                let reply = self.link.command(command).await;
+                self.door.note_answer(mark, &reply);
+                if reply::is_good(&reply) && !self.door.is_watching() && !watches(command) {
+                    self.door.prove(sent, || seen_through(&self.link, describe(command)));
+                    return reply;
+                }
+                first = Some((reply, sent));
             }
-            let mark = self.door.note_sent(bytes_of(command));
-            let reply = self.link.command(command).await;
-            self.door.note_answer(mark, &reply);
-            if reply::is_good(&reply) && !self.door.is_watching() && !watches(command) {
-                self.door.prove(sent, || seen_through(&self.link, describe(command)));
-                return reply;
-            }
-            self.held_boxed(command, Some((reply, sent))).await
+            self.detour(command, first).await
         })
     }
 
