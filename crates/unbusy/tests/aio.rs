@@ -252,3 +252,32 @@ fn a_cached_reply_gives_no_lease() {
         assert!(rejections(server) < COMMANDS / 10, "{}: {}", server.flavor(), rejections(server));
     });
 }
+
+/// The same for a pipeline that goes straight, under a lease that it must not prolong.
+#[cfg(feature = "cache-aio")]
+#[test]
+fn a_cached_pipeline_gives_no_lease() {
+    const COMMANDS: u64 = 1_000;
+    run(async |server, _| {
+        let client = unbusy::Client::open(format!("{}?protocol=resp3", server.url())).unwrap();
+        let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+        let config = config.set_cache_config(redis::caching::CacheConfig::new());
+        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await.unwrap();
+        let (mut cached, mut counted) = (redis::pipe(), redis::pipe());
+        cached.get("k");
+        (0..COMMANDS).for_each(|_| _ = counted.incr("n", 1));
+        connection.set::<_, _, ()>("k", "v").await.unwrap();
+        assert_eq!(connection.get::<_, String>("k").await.unwrap(), "v");
+        let script = make_silent(server, 800);
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(250) {
+            let (value,): (String,) = cached.query_async(&mut connection).await.unwrap();
+            assert_eq!(value, "v");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let replies: Vec<u64> = counted.query_async(&mut connection).await.unwrap();
+        script.join();
+        assert!(replies.into_iter().eq(1..=COMMANDS));
+        assert!(rejections(server) < COMMANDS / 10, "{}: {}", server.flavor(), rejections(server));
+    });
+}

@@ -194,7 +194,7 @@ impl<L: Link> Connection<L> {
         if let Some(last) = goes_straight(door, begun, bytes, read) {
             let replies = send_all(link, door, pipeline, 0, pipeline.len()).await;
             if is_all_good(&replies) {
-                door.prove(begun, || last);
+                door.prove(begun, || seen_through(link, last));
                 return replies;
             }
             first = Some((replies, begun));
