@@ -8,6 +8,8 @@ use unbusy_core::gate::Outcome;
 use unbusy_core::{Cause, Time};
 
 use crate::Policy;
+#[cfg(feature = "aio")]
+use crate::alarm::Alarm;
 use crate::gate::Gate;
 
 /// Bytes that may be in flight on a connection while more than one command of a caller is: a busy server reads all of
@@ -20,6 +22,9 @@ pub(crate) struct Door {
     pub(crate) gate: Arc<Gate>,
     pub(crate) policy: unbusy_core::Policy,
     line: Arc<Line>,
+    /// Ends calls whose answer is overdue, unless the wrapped connection sees to that itself.
+    #[cfg(feature = "aio")]
+    pub(crate) alarm: Option<Alarm>,
 }
 
 /// The state of one server connection.
@@ -36,12 +41,23 @@ struct Line {
 
 impl Door {
     pub(crate) fn new(address: &str, policy: &Policy) -> Self {
-        Self { gate: Gate::of(address, policy), policy: policy.engine, line: Arc::default() }
+        Self {
+            gate: Gate::of(address, policy),
+            policy: policy.engine,
+            line: Arc::default(),
+            #[cfg(feature = "aio")]
+            alarm: None,
+        }
     }
 
     /// The same gate for a connection of its own.
     pub(crate) fn next(&self) -> Self {
-        Self { line: Arc::default(), ..self.clone() }
+        Self {
+            line: Arc::default(),
+            #[cfg(feature = "aio")]
+            alarm: None,
+            ..self.clone()
+        }
     }
 
     pub(crate) const fn holds(&self, cause: Cause) -> bool {

@@ -68,6 +68,8 @@
 
 #![allow(clippy::duplicate_mod, reason = "`shell` is compiled once for each version of the `redis` crate")]
 
+#[cfg(feature = "aio")]
+mod alarm;
 mod door;
 mod gate;
 mod notices;

@@ -1,6 +1,10 @@
 //! Asynchronous connections.
 
-use std::fmt;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use std::{fmt, io};
 
 use super::redis::aio::{ConnectionLike, MultiplexedConnection};
 use super::redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value, cmd};
@@ -14,6 +18,7 @@ use super::patience::Patience;
 use super::reply;
 use super::transaction::{Fate, Transaction, drive_transaction};
 use super::words::{describe, length, watches, words};
+use crate::alarm::{Alarm, Overdue};
 use crate::door::Door;
 use crate::gate::now;
 
@@ -89,6 +94,38 @@ impl<C: ConnectionLike + Send> Link for Any<C> {
     }
 }
 
+/// Awaits what the server answers to something sent now, but not longer than the door's alarm says. A macro, since moving a
+/// future of a kilobyte costs more than all else that is done here.
+macro_rules! in_time {
+    ($door:expr, $sent:expr, $answer:expr) => {{
+        let alarm = $door.alarm.as_ref();
+        if let Some(alarm) = alarm {
+            alarm.set($sent);
+        }
+        let mut answer = pin!($answer);
+        poll_fn(|cx| poll_in_time(alarm, answer.as_mut(), cx)).await
+    }};
+}
+pub(super) use in_time;
+
+pub(super) fn poll_in_time<T>(
+    alarm: Option<&Alarm>,
+    answer: Pin<&mut impl Future<Output = RedisResult<T>>>,
+    cx: &mut Context<'_>,
+) -> Poll<RedisResult<T>> {
+    let answer = answer.poll(cx);
+    match alarm {
+        Some(alarm) if answer.is_pending() => {
+            alarm.poll_overdue(cx).map(|Overdue| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+        }
+        Some(alarm) => {
+            alarm.unset();
+            answer
+        }
+        None => answer,
+    }
+}
+
 /// An asynchronous connection whose commands wait while the server is busy. Used like the connection that it wraps.
 #[derive(Clone)]
 pub struct Connection<L = MultiplexedConnection> {
@@ -107,7 +144,14 @@ impl<L> Connection<L> {
         Self { link, door }
     }
 
-    /// The wrapped connection, for what only it can do. What is sent on it directly does not wait.
+    /// From now on it gives up on an answer so long after it sent something; `None`: that is the wrapped connection's part.
+    pub(crate) fn give_up_after(&mut self, limit: Option<Duration>) {
+        self.door.alarm = limit.map(Alarm::new);
+    }
+
+    /// The wrapped connection, for what only it can do. What is sent on it directly does not wait while the server is busy, and
+    /// is waited for without end if [`Client::get_multiplexed_async_connection`](crate::Client::get_multiplexed_async_connection)
+    /// made it.
     pub const fn get_mut(&mut self) -> &mut L {
         &mut self.link
     }
@@ -121,7 +165,7 @@ impl<L> Connection<L> {
         Patience::new(self.door.clone())
     }
 
-    /// The wrapped connection.
+    /// The wrapped connection, as [`Connection::get_mut`] has it.
     pub fn into_inner(self) -> L {
         self.link
     }
@@ -182,7 +226,7 @@ impl<L: Link> Connection<L> {
         wait_for_lease!(&*door, |call| next: call.next().await, ping: send(link, door, &cmd("PING")).await)?;
         // It counts as in flight until something behind it is answered.
         door.note_sent(bytes_of(command));
-        link.command(command).await
+        in_time!(door, now(), link.command(command))
     }
 
     async fn batch(&mut self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
@@ -242,7 +286,7 @@ impl<L: Link> ConnectionLike for Connection<L> {
             let mut first = None;
             if self.door.is_free(sent) && !command.is_no_response() {
                 let mark = self.door.note_sent(bytes_of(command));
-                let reply = self.link.command(command).await;
+                let reply = in_time!(self.door, sent, self.link.command(command));
                 self.door.note_answer(mark, &reply);
                 if reply::is_good(&reply) && !self.door.is_watching() && !watches(command) {
                     self.door.prove(sent, || seen_through(&self.link, describe(command)));
@@ -282,7 +326,7 @@ fn seen_through<L: Link>(link: &L, command: Command) -> Command {
 
 async fn send<L: Link>(link: &mut L, door: &Door, command: &Cmd) -> RedisResult<Value> {
     let mark = door.note_sent(bytes_of(command));
-    let reply = link.command(command).await;
+    let reply = in_time!(door, now(), link.command(command));
     door.note_answer(mark, &reply);
     reply
 }
@@ -295,7 +339,7 @@ async fn send_all<L: Link>(
     count: usize,
 ) -> RedisResult<Vec<Value>> {
     let mark = door.note_sent(bytes_of_all(pipeline));
-    let replies = link.commands(pipeline, offset, count).await;
+    let replies = in_time!(door, now(), link.commands(pipeline, offset, count));
     door.note_answer(mark, &replies);
     replies
 }

@@ -1,5 +1,7 @@
 //! What asynchronous connections of the `redis` crate can do besides commands: subscribing with RESP3, time-outs, caches.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::time::Duration;
 
 #[cfg(feature = "cache-aio")]
@@ -8,8 +10,9 @@ use super::redis::{RedisError, RedisResult, ToRedisArgs};
 
 #[cfg(feature = "connection-manager")]
 use super::Manager;
-use super::aio::Connection;
+use super::aio::{Connection, in_time, poll_in_time};
 use super::aio_pubsub::{PubSub, PubSubSink};
+use crate::gate::now;
 
 /// Subscriptions on the connection that `$ready` yields. What was rejected was not executed, so it is done again, after
 /// `$note` has looked at the error.
@@ -24,7 +27,7 @@ macro_rules! subscriptions {
                 pub async fn $name(&mut self, names: impl ToRedisArgs) -> RedisResult<()> {
                     let mut patience = self.patience();
                     loop {
-                        match $ready(self.get_mut())?.$name(&names).await {
+                        match in_time!(patience.door, now(), $ready(self.get_mut())?.$name(&names)) {
                             Ok(()) => return Ok(patience.done(())),
                             Err(error) => {
                                 $note(self.get_mut(), &error);
@@ -57,6 +60,7 @@ subscriptions!(Connection<Manager>, Manager::sound, Manager::note);
 impl Connection {
     /// How long a reply may take once its command is sent; nothing is sent again when it is over.
     pub fn set_response_timeout(&mut self, timeout: Duration) {
+        self.give_up_after(None);
         self.get_mut().set_response_timeout(timeout);
     }
 

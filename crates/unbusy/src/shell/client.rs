@@ -150,7 +150,7 @@ mod aio {
     use super::redis::AsyncConnectionConfig;
 
     use super::super::aio::{Connection, Link, PubSub};
-    use super::{Client, Patience, RedisResult, THRESHOLD_NAMES, Value, cmd, threshold};
+    use super::{Client, Duration, Patience, RedisResult, THRESHOLD_NAMES, Value, cmd, threshold};
 
     impl Client {
         /// Connects, also while the server is busy.
@@ -164,11 +164,11 @@ mod aio {
         /// As [`redis::Client::get_multiplexed_async_connection`]. A set-up that is rejected because the server is busy is
         /// one only when the budget is over.
         pub async fn get_multiplexed_async_connection(&self) -> RedisResult<Connection> {
-            let mut config = AsyncConnectionConfig::new();
-            if let Some(timeout) = self.response_timeout {
-                config = config.set_response_timeout(Some(timeout));
-            }
-            self.get_multiplexed_async_connection_with_config(&config).await
+            let config = AsyncConnectionConfig::new();
+            let Some(timeout) = self.response_timeout else {
+                return self.get_multiplexed_async_connection_with_config(&config).await;
+            };
+            self.connect_async(&config.set_response_timeout(None), Some(timeout)).await
         }
 
         /// Connects, also while the server is busy, with settings of your own. A response time-out in them counts from the
@@ -180,6 +180,14 @@ mod aio {
             &self,
             config: &AsyncConnectionConfig,
         ) -> RedisResult<Connection> {
+            self.connect_async(config, None).await
+        }
+
+        async fn connect_async(
+            &self,
+            config: &AsyncConnectionConfig,
+            limit: Option<Duration>,
+        ) -> RedisResult<Connection> {
             let mut patience = self.patience();
             let connection = loop {
                 match self.inner.get_multiplexed_async_connection_with_config(config).await {
@@ -188,6 +196,7 @@ mod aio {
                 }
             };
             let mut connection = self.wrap_async(connection);
+            connection.give_up_after(limit);
             if self.door.gate.wants_threshold() {
                 self.learn_threshold(&mut connection).await?;
             }

@@ -28,7 +28,7 @@ use crate::visit::{Admission, Visit};
 /// # }
 /// ```
 pub struct Patience {
-    door: Door,
+    pub(super) door: Door,
     visit: Visit,
     tried: Time,
 }
