@@ -1,4 +1,4 @@
-//! What is no hole: bytes between rejected replies that answer none of the commands.
+//! What answers none of the commands of a subscriber: between rejected replies it is no hole.
 
 use unbusy_core::session::{Out, Pass};
 use unbusy_core::{Event, Policy, Session, Time};
@@ -66,4 +66,22 @@ fn a_script_that_is_not_allowed_behind_a_rejected_command_did_not_run() {
     assert!(!heard.hole);
     assert_eq!(heard.client, "");
     assert!(session.is_held());
+}
+
+#[test]
+fn the_end_of_a_subscription_confirms_no_command_that_the_server_has_not_got() {
+    const MOVED: &str = ">3\r\n$12\r\nsunsubscribe\r\n$1\r\na\r\n:0\r\n";
+    const COMMAND: &str = "SUNSUBSCRIBE a\r\n";
+    let mut session = Session::new(Policy::default());
+    send(&mut session, "HELLO 3\r\n");
+    hear(&mut session, "%1\r\n+proto\r\n:3\r\n");
+    session.client_bytes(COMMAND.as_bytes(), Time::ZERO, &mut Out::default()).unwrap();
+    session.send(Pass::Free, Time::ZERO);
+    session.wrote(4, &mut Out::default());
+    assert_eq!(hear(&mut session, MOVED).client, MOVED);
+    assert_eq!(session.outgoing(), &COMMAND.as_bytes()[4..], "the rest still goes to the server");
+    session.wrote(COMMAND.len() - 4, &mut Out::default());
+    assert!(!session.is_quiet());
+    assert_eq!(hear(&mut session, MOVED).client, MOVED);
+    assert!(session.is_quiet());
 }

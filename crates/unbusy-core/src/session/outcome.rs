@@ -110,7 +110,8 @@ impl Session {
             Some(Kind::Unsubscribe(asked)) => !subscribed && asked == topic,
             _ => false,
         };
-        if !asked {
+        // What the server has not got yet it cannot confirm.
+        if !asked || !self.lane.answered_is_written() {
             // Servers also end subscriptions of their own accord, when a slot moves away.
             if push || self.client.subscriptions.any() {
                 self.client.subscriptions.confirmed(topic, total);
