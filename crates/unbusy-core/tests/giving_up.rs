@@ -19,6 +19,21 @@ fn that_waited(commands: &str) -> Session {
     session
 }
 
+/// A session whose client has had these commands sent and rejected, and has waited for its whole budget then.
+fn that_was_rejected(commands: &str, replies: &[&str]) -> (Session, Out) {
+    let policy = Policy { max_wait: Duration::from_secs(1), ..Policy::default() };
+    let mut session = Session::new(policy);
+    session.client_bytes(commands.as_bytes(), Time::ZERO, &mut Out::default()).unwrap();
+    session.send(Pass::Free, Time::ZERO);
+    session.wrote(commands.len(), &mut Out::default());
+    for reply in replies {
+        session.server_bytes(reply.as_bytes(), Time::ZERO, &mut Out::default()).unwrap();
+    }
+    let mut out = Out::default();
+    session.expire(Some(Time::ZERO), LATER, &mut out);
+    (session, out)
+}
+
 /// Sends what may be sent.
 fn sent(session: &mut Session) -> String {
     session.send(Pass::One, LATER);
@@ -49,4 +64,21 @@ fn behind_a_select_that_fails_by_itself_in_its_last_try_all_goes_on() {
     assert_eq!(hear(&mut session, failure), failure);
     assert_eq!(sent(&mut session), "GET k\r\n");
     assert_eq!(hear(&mut session, "$-1\r\n"), "$-1\r\n");
+}
+
+#[test]
+fn a_rejection_that_is_endless_is_cut_but_still_a_reply() {
+    let long = format!("-BUSY {}\r\n", "x".repeat(1000));
+    for cut in [1, 511, 512, 513, 1007, long.len()] {
+        let (session, out) = that_was_rejected("GET k\r\n", &[&long[..cut], &long[cut..]]);
+        assert!(session.is_quiet());
+        assert_eq!(out.to_client(&[]), format!("{}\r\n", &long[..512]).as_bytes(), "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_command_gets_its_own_rejection_and_not_that_of_another_behind_it() {
+    let abort = format!("-EXECABORT Transaction discarded because of: {}", &BUSY[1..]);
+    let (_, out) = that_was_rejected("GET k\r\nEXEC\r\n", &[BUSY, &abort]);
+    assert!(out.to_client(&[]).starts_with(BUSY.as_bytes()), "{}", out.to_client(&[]).escape_ascii());
 }

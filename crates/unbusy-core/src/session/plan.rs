@@ -251,11 +251,21 @@ impl Session {
         };
         let muted = self.client.muted || self.client.skip;
         let plan = if kind == Kind::Exec && plan == Plan::Deliver && muted { Plan::Mute } else { plan };
-        let rejects = self.flags.refused_finally || matches!(plan, Plan::Reject(_) | Plan::Retry(_));
-        if rejects && self.rejection.as_deref() != Some(line) {
-            self.rejection = Some(line.into());
+        // What is rejected behind the first waits for the same reason, in whatever words.
+        let first = !self.flags.draining && matches!(plan, Plan::Reject(_) | Plan::Retry(_));
+        if self.flags.refused_finally || first {
+            self.keep_rejection(line);
         }
         plan
+    }
+
+    /// In case that the client must get it.
+    fn keep_rejection(&mut self, line: &[u8]) {
+        let kept = &line[..line.len().min(ERROR_HEAD_BYTES)];
+        let end: &[u8] = if kept.ends_with(b"\n") { b"" } else { b"\r\n" };
+        if self.rejection.as_deref().and_then(|text| text.strip_suffix(end)) != Some(kept) {
+            self.rejection = Some([kept, end].concat().into());
+        }
     }
 
     /// An error that answers nothing: REPLCONF ACK was refused, or the server refuses the connection as such
