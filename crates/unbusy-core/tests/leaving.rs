@@ -55,6 +55,25 @@ fn a_transaction_whose_probe_finds_an_open_server_is_not_sent_for_a_client_that_
     assert_over(&session);
 }
 
+#[test]
+fn a_client_that_is_lost_while_its_transaction_is_sent_again_leaves_nothing_behind() {
+    const ABORT: &str = "-EXECABORT Transaction discarded because of: BUSY x\r\n";
+    // Too large to be sent as one.
+    let large = format!("SET k {}", "x".repeat(20_000));
+    let mut session = sending(&["MULTI", &large, "EXEC"]);
+    assert_eq!(hear(&mut session, "+OK\r\n"), "+OK\r\n");
+    send(&mut session);
+    assert_eq!(hear(&mut session, "+QUEUED\r\n"), "+QUEUED\r\n");
+    send(&mut session);
+    assert_eq!(hear(&mut session, ABORT), "");
+    assert_eq!(send(&mut session), pipeline(&["EXEC"]));
+    assert_eq!(hear(&mut session, "-ERR EXEC without MULTI\r\n"), "");
+    assert_eq!(send(&mut session), pipeline(&["MULTI"]));
+    session.client_lost();
+    assert_eq!(hear(&mut session, "+OK\r\n"), "");
+    assert_over(&session);
+}
+
 /// It may read on, though it sends no more: as `printf … | nc` does.
 #[test]
 fn behind_what_is_on_its_way_all_is_sent_for_a_client_that_sends_no_more() {

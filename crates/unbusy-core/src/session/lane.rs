@@ -383,9 +383,9 @@ impl Lane {
     /// Forgets what has not been sent, also the beginning of a command.
     pub(super) fn drop_unsent(&mut self) {
         self.entries.truncate(self.sent);
-        if self.entries.is_empty() {
-            self.kept = 0;
-            self.kept_bytes = 0;
+        if self.kept > self.sent {
+            self.kept = self.sent;
+            self.kept_bytes = self.sent_bytes;
         }
         self.bytes.truncate(self.head + self.sent_bytes);
         self.parsed = self.sent_bytes;
