@@ -92,6 +92,33 @@ fn held_and_sent_again_it_is_answered_once() {
 }
 
 #[test]
+fn scripts_that_were_told_the_same_in_one_pipeline_do_not_run_again_either() {
+    const UNKNOWN: &[u8] = b"-ERR unknown command 'x'\r\n";
+    let mut session = session_with(&[SCRIPT, SCRIPT, b"x\r\n", SCRIPT, b"GET k\r\n"].concat());
+    sent(&mut session, Pass::Free);
+    assert_eq!(answer(&mut session, &[BUSY, BUSY, UNKNOWN, BUSY, BUSY].concat()).unwrap(), b"");
+    assert!(session.doubt().is_some());
+    assert_eq!(sent(&mut session, Pass::One), PING);
+    assert_eq!(answer(&mut session, b"+PONG\r\n").unwrap(), BUSY.repeat(2));
+    // An error has had no effect, so it may come again, and GET was rejected for sure.
+    assert_eq!(sent(&mut session, Pass::Free), b"x\r\n");
+    assert_eq!(answer(&mut session, UNKNOWN).unwrap(), [UNKNOWN, BUSY].concat());
+    assert_eq!(sent(&mut session, Pass::Free), b"GET k\r\n");
+    assert_eq!(answer(&mut session, b"$-1\r\n").unwrap(), b"$-1\r\n");
+    assert!(session.is_quiet());
+}
+
+#[test]
+fn behind_a_command_that_was_rejected_for_sure_a_script_was_rejected_too() {
+    let mut session = session_with(&[SCRIPT, b"GET k\r\n", SCRIPT].concat());
+    sent(&mut session, Pass::Free);
+    assert_eq!(answer(&mut session, &BUSY.repeat(3)).unwrap(), b"");
+    assert_eq!(sent(&mut session, Pass::One), PING);
+    assert_eq!(answer(&mut session, b"+PONG\r\n").unwrap(), BUSY);
+    assert_eq!(sent(&mut session, Pass::Free), [b"GET k\r\n", SCRIPT].concat());
+}
+
+#[test]
 fn nothing_comes_between_commands_that_belong_together() {
     let script_behind = |before: &[u8], reply: &[u8]| {
         let mut session = session_with(before);

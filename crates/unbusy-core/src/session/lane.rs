@@ -33,9 +33,11 @@ pub(super) struct Entry {
     pub(super) busy_since: Option<Time>,
     /// The server itself rejected it, so it is known to be rejected while busy.
     pub(super) rejected: bool,
+    /// It looks rejected since it was sent last, but may have said so itself after having been executed.
+    pub(super) doubtful: bool,
     /// A PING goes in front of it, in its bytes, and is answered first.
     pub(super) pinged: bool,
-    /// Relaxed order only: its reply came before that of a rejected command in front of it.
+    /// Its reply came before that of a rejected command in front of it.
     pub(super) early_reply: Option<Box<[u8]>>,
 }
 
@@ -111,6 +113,7 @@ impl Lane {
             sent: now,
             busy_since: None,
             rejected: false,
+            doubtful: false,
             pinged: false,
             early_reply: None,
         });
@@ -178,6 +181,7 @@ impl Lane {
     pub(super) fn send_next(&mut self, now: Time) {
         let entry = &mut self.entries[self.sent];
         entry.sent = now;
+        entry.doubtful = false;
         self.sent += 1;
         self.sent_bytes += entry.bytes;
     }
@@ -217,6 +221,11 @@ impl Lane {
         let entry = &self.entries[self.sent];
         self.sent_bytes -= entry.bytes;
         entry
+    }
+
+    /// The scripts that may have said themselves that they were rejected.
+    pub(super) fn doubtful(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.entries.range_mut(self.kept..).filter(|entry| entry.doubtful)
     }
 
     /// Relaxed order: the next command has been executed already. Only when all before it is written.

@@ -123,6 +123,8 @@ pub struct Session {
 struct Flags {
     /// A command in flight was rejected; nothing is sent until all in flight are answered.
     draining: bool,
+    /// Meanwhile the server itself rejected a command for sure, and so all that it rejected behind that.
+    sure: bool,
     /// The first command was rejected and waits to be sent again.
     held: bool,
     /// EXEC was refused; it is sent alone to learn when the server is open, then the transaction as a whole.
@@ -609,6 +611,7 @@ impl Session {
             }
         }
         self.flags.draining = false;
+        self.flags.sure = false;
         self.flags.held = false;
     }
 }

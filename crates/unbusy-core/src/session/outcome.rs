@@ -183,7 +183,9 @@ impl Session {
         entry.rejected = true;
         let (kind, sent) = (entry.command.kind, entry.sent);
         let known = entry.pinged && self.ahead == Ahead::Busy;
-        if known || !kind.may_answer_busy() {
+        entry.doubtful = !known && !self.flags.sure && kind.may_answer_busy();
+        self.flags.sure |= !entry.doubtful;
+        if !entry.doubtful {
             out.rejected(cause, sent);
         } else if at == self.lane.kept {
             self.doubt = Some((cause, sent));
@@ -232,6 +234,7 @@ impl Session {
             return;
         }
         self.flags.draining = false;
+        self.flags.sure = false;
         self.flags.held = true;
         if self.flags.gone {
             self.lane.rewind();

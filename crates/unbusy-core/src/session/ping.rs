@@ -58,12 +58,19 @@ impl Session {
     }
 
     /// The server cannot have been busy, or was not when asked: what looked like a rejection was the script's own
-    /// reply, and the client gets it.
+    /// reply, and the client gets it. So do the scripts behind it that were sent along with it and told the same, each
+    /// in its turn.
     pub fn deny_rejection(&mut self, now: Time, out: &mut Out) {
         self.ping = Ping::None;
-        if !self.lane.entries.is_empty() {
-            self.hand_over_rejection(now, out);
+        if self.lane.entries.is_empty() {
+            return;
         }
+        let text = self.rejection.as_deref().unwrap_or_default();
+        for entry in self.lane.doubtful().skip(1) {
+            entry.early_reply = Some(text.into());
+            self.early_bytes += text.len();
+        }
+        self.hand_over_rejection(now, out);
     }
 
     /// A script that is sent without a lease gets a PING in front of it, unless that would come between the command and
@@ -116,7 +123,7 @@ impl Session {
             out.proof = out.proof.max(Some(at));
         }
         if doubt.is_some() {
-            out.events.push(Event::Ambiguous);
+            out.events.extend(self.lane.doubtful().map(|_| Event::Ambiguous));
             self.deny_rejection(now, out);
         }
     }
