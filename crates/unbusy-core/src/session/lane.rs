@@ -23,6 +23,7 @@ const IDLE_ENTRIES_MAX: usize = 16;
 
 /// One complete command of the client.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each set and cleared on its own")]
 pub(super) struct Entry {
     pub(super) command: Command,
     /// Length in the store.
@@ -35,6 +36,10 @@ pub(super) struct Entry {
     pub(super) rejected: bool,
     /// It looks rejected since it was sent last, but may have said so itself after having been executed.
     pub(super) doubtful: bool,
+    /// It is in flight and runs a script.
+    pub(super) runs_script: bool,
+    /// A transaction is open behind it, if all goes well; whether it has queued a script.
+    pub(super) transaction: Option<bool>,
     /// A PING goes in front of it, in its bytes, and is answered first.
     pub(super) pinged: bool,
     /// Its reply came before that of a rejected command in front of it.
@@ -61,6 +66,7 @@ pub(super) struct Lane {
     answered_bytes: usize,
     sent_bytes: usize,
     written: usize,
+    scripts_in_flight: u32,
 }
 
 impl Lane {
@@ -114,6 +120,8 @@ impl Lane {
             busy_since: None,
             rejected: false,
             doubtful: false,
+            runs_script: false,
+            transaction: None,
             pinged: false,
             early_reply: None,
         });
@@ -177,17 +185,37 @@ impl Lane {
         self.in_flight() == 0 || self.sent_bytes - self.answered_bytes + bytes <= self.window
     }
 
-    /// The next command goes to the server.
-    pub(super) fn send_next(&mut self, now: Time) {
+    pub(super) const fn scripts_in_flight(&self) -> u32 {
+        self.scripts_in_flight
+    }
+
+    /// The next command goes to the server. `transaction`: one is open, and has queued a script or not; commands in
+    /// flight may change that.
+    pub(super) fn send_next(&mut self, transaction: Option<bool>, now: Time) {
+        let before = self.last_in_flight().map_or(transaction, |last| last.transaction);
         let entry = &mut self.entries[self.sent];
+        let kind = entry.command.kind;
         entry.sent = now;
         entry.doubtful = false;
+        entry.runs_script = match kind {
+            Kind::Script => before.is_none(),
+            Kind::Exec => before == Some(true),
+            _ => false,
+        };
+        entry.transaction = match kind {
+            Kind::Multi => before.or(Some(false)),
+            Kind::Exec | Kind::Discard | Kind::Reset => None,
+            Kind::Script => before.map(|_| true),
+            _ => before,
+        };
+        self.scripts_in_flight += u32::from(entry.runs_script);
         self.sent += 1;
         self.sent_bytes += entry.bytes;
     }
 
     /// The plain commands that come next go to the server, as far as they fit into the window. Only behind another one.
     pub(super) fn send_plain(&mut self, now: Time) {
+        let transaction = self.last_in_flight().and_then(|last| last.transaction);
         for entry in self.entries.range_mut(self.sent..) {
             let bytes = self.sent_bytes + entry.bytes;
             let goes_on = entry.command.is_plain() && entry.early_reply.is_none();
@@ -195,6 +223,7 @@ impl Lane {
                 return;
             }
             entry.sent = now;
+            entry.transaction = transaction;
             self.sent += 1;
             self.sent_bytes = bytes;
         }
@@ -216,11 +245,15 @@ impl Lane {
     }
 
     /// The last command in flight is not sent after all. Only while nothing of it is written.
-    pub(super) fn take_back(&mut self) -> &Entry {
+    pub(super) fn take_back(&mut self) {
         self.sent -= 1;
-        let entry = &self.entries[self.sent];
-        self.sent_bytes -= entry.bytes;
-        entry
+        self.sent_bytes -= self.entries[self.sent].bytes;
+        self.end_script(self.sent);
+    }
+
+    /// The command there is in flight no more.
+    fn end_script(&mut self, at: usize) {
+        self.scripts_in_flight -= u32::from(std::mem::take(&mut self.entries[at].runs_script));
     }
 
     /// The scripts that may have said themselves that they were rejected.
@@ -279,6 +312,7 @@ impl Lane {
     /// From now on there are no commands, just bytes.
     pub(super) fn make_raw(&mut self) {
         self.entries.clear();
+        self.scripts_in_flight = 0;
         self.parsed = 0;
         self.scanner = RequestScanner::default();
     }
@@ -304,6 +338,7 @@ impl Lane {
 
     /// The command at `answered` was answered.
     pub(super) fn answer(&mut self) {
+        self.end_script(self.answered);
         self.answered_bytes += self.entries[self.answered].bytes;
         self.answered += 1;
         self.skip_answered();

@@ -106,7 +106,6 @@ pub struct Session {
     unanswered: u32,
     /// Elements of EXEC's reply that are still to come as frames of their own, and SKIP was among them.
     elements: Option<Elements>,
-    scripts_in_flight: u32,
     /// A command that is never answered is among those to be written.
     silent_in_flight: bool,
     ping: Ping,
@@ -164,7 +163,6 @@ impl Session {
             flags: Flags::default(),
             unanswered: 0,
             elements: None,
-            scripts_in_flight: 0,
             silent_in_flight: false,
             ping: Ping::None,
             ahead: Ahead::Unclear,
@@ -276,7 +274,7 @@ impl Session {
 
     /// Scripts that were sent and are not answered.
     pub const fn scripts_in_flight(&self) -> u32 {
-        self.scripts_in_flight
+        self.lane.scripts_in_flight()
     }
 
     /// What the session would send next.
@@ -420,9 +418,7 @@ impl Session {
     /// Commands of which nothing has been written count as not sent; [`Session::send`] may send them again.
     pub fn take_back(&mut self) {
         while self.lane.last_is_unwritten() {
-            let entry = self.lane.take_back();
-            let kind = entry.command.kind;
-            self.scripts_in_flight -= u32::from(self.runs_script(kind));
+            self.lane.take_back();
         }
         self.end_drain();
     }
@@ -452,21 +448,12 @@ impl Session {
             return;
         }
         let kind = entry.command.kind;
-        self.scripts_in_flight += u32::from(self.runs_script(kind));
         self.silent_in_flight |= matches!(kind, Kind::Empty | Kind::Unanswered | Kind::Monitor);
         if entry.pinged {
             self.ahead = Ahead::Asked { whole: true };
         }
-        self.lane.send_next(now);
-    }
-
-    fn runs_script(&self, kind: Kind) -> bool {
-        let transaction = self.client.transaction.as_ref();
-        match kind {
-            Kind::Script => transaction.is_none(),
-            Kind::Exec => transaction.is_some_and(|transaction| transaction.has_script),
-            _ => false,
-        }
+        let transaction = self.client.transaction.as_ref().map(|transaction| transaction.has_script);
+        self.lane.send_next(transaction, now);
     }
 
     /// What is to be written to the server.

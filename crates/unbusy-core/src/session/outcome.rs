@@ -166,14 +166,12 @@ impl Session {
         let reply = std::mem::take(&mut self.head);
         self.early_bytes += reply.len();
         let at = self.lane.answered;
-        self.forget_script(at);
         self.lane.entries[at].early_reply = Some(reply.into_boxed_slice());
         self.lane.answer();
     }
 
     pub(super) fn hold(&mut self, cause: Cause, now: Time, out: &mut Out) {
         let at = self.lane.answered;
-        self.forget_script(at);
         let entry = &mut self.lane.entries[at];
         // Its budget begins with its first BUSY, unless it has waited for too long behind others already.
         let late = entry.busy_since.is_some_and(|since| now >= since + self.policy.max_wait);
@@ -194,12 +192,6 @@ impl Session {
         self.lane.answer();
     }
 
-    pub(super) fn forget_script(&mut self, at: usize) {
-        if self.runs_script(self.lane.entries[at].command.kind) {
-            self.scripts_in_flight = self.scripts_in_flight.saturating_sub(1);
-        }
-    }
-
     pub(super) fn answer_instead(
         &mut self,
         text: &'static [u8],
@@ -218,7 +210,6 @@ impl Session {
     pub(super) fn restart(&mut self, out: &mut Out) {
         let sent = self.lane.entries[self.lane.answered].sent;
         out.proof = out.proof.max(Some(sent));
-        self.forget_script(self.lane.answered);
         self.flags.probing = false;
         self.flags.held = false;
         self.lane.answer();
@@ -264,10 +255,7 @@ impl Session {
             out.proof = out.proof.max(Some(sent));
         }
         let gave_up = std::mem::take(&mut self.flags.refused_finally);
-        if self.runs_script(kind) {
-            self.scripts_in_flight = self.scripts_in_flight.saturating_sub(1);
-            out.script_answered = true;
-        }
+        out.script_answered |= entry.runs_script;
         self.flags.held = false;
         self.flags.probing = false;
         self.flags.final_try = false;
