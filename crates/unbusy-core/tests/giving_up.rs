@@ -24,10 +24,12 @@ fn that_was_rejected(commands: &str, replies: &[&str]) -> (Session, Out) {
     let policy = Policy { max_wait: Duration::from_secs(1), ..Policy::default() };
     let mut session = Session::new(policy);
     session.client_bytes(commands.as_bytes(), Time::ZERO, &mut Out::default()).unwrap();
-    session.send(Pass::Free, Time::ZERO);
-    session.wrote(commands.len(), &mut Out::default());
-    for reply in replies {
+    let mut pass = Pass::Free;
+    for reply in replies.iter().filter(|reply| !reply.is_empty()) {
+        session.send(pass, Time::ZERO);
+        session.wrote(session.outgoing().len(), &mut Out::default());
         session.server_bytes(reply.as_bytes(), Time::ZERO, &mut Out::default()).unwrap();
+        pass = Pass::One;
     }
     let mut out = Out::default();
     session.expire(Some(Time::ZERO), LATER, &mut out);
@@ -81,4 +83,21 @@ fn a_command_gets_its_own_rejection_and_not_that_of_another_behind_it() {
     let abort = format!("-EXECABORT Transaction discarded because of: {}", &BUSY[1..]);
     let (_, out) = that_was_rejected("GET k\r\nEXEC\r\n", &[BUSY, &abort]);
     assert!(out.to_client(&[]).starts_with(BUSY.as_bytes()), "{}", out.to_client(&[]).escape_ascii());
+}
+
+#[test]
+fn a_transaction_that_is_being_sent_again_is_not_left_half_sent() {
+    // Too large to be sent as one.
+    let set = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$20000\r\n{}\r\n", "x".repeat(20_000));
+    let abort = format!("-EXECABORT Transaction discarded because of: {}", &BUSY[1..]);
+    let (mut session, out) = that_was_rejected(
+        &format!("MULTI\r\n{set}EXEC\r\n"),
+        &["+OK\r\n+QUEUED\r\n", &abort, "-ERR EXEC without MULTI\r\n", "+OK\r\n"],
+    );
+    assert_eq!(out.to_client(&[]), b"", "the server is in a transaction");
+    assert_eq!(sent(&mut session), set);
+    assert_eq!(hear(&mut session, "+QUEUED\r\n"), "");
+    assert_eq!(sent(&mut session), "EXEC\r\n");
+    assert_eq!(hear(&mut session, "*1\r\n+OK\r\n"), "*1\r\n+OK\r\n");
+    assert!(session.is_quiet());
 }

@@ -514,8 +514,10 @@ impl Session {
             if now < since + self.policy.max_wait {
                 return;
             }
-            if !first.rejected || self.rejection.is_none() {
-                // It has no BUSY of its own yet: it is sent once more, and the answer is the client's.
+            let under_way = self.lane.kept > 0 && self.lane.sent > 0 && !self.flags.probing;
+            if !first.rejected || self.rejection.is_none() || under_way {
+                // It has no BUSY of its own yet, or the server has again got a part of the transaction that it ends: it
+                // is sent once more, and the answer is the client's.
                 self.flags.final_try = true;
                 return;
             }
