@@ -73,3 +73,30 @@ fn what_is_rejected_behind_a_refused_exec_is_no_part_of_its_transaction() {
     }
     assert!(session.is_quiet());
 }
+
+/// The server tells of rejections that are long over, so they are none of its present state.
+#[test]
+fn a_transaction_that_was_spoiled_before_shows_that_the_server_is_open() {
+    const BUSY: &str =
+        "-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n";
+    const SPOILED: &str = "-EXECABORT Transaction discarded because of previous errors.\r\n";
+    let mut session = Session::new(Policy::default());
+    let mut step = |at: u64, command: &str, sent: &str, reply: &str| {
+        let now = Time::from_nanos(at);
+        session.client_bytes(command.as_bytes(), now, &mut Out::default()).unwrap();
+        session.send(Pass::One, now);
+        assert_eq!(session.outgoing(), sent.as_bytes());
+        session.wrote(sent.len(), &mut Out::default());
+        let mut out = Out::default();
+        session.server_bytes(reply.as_bytes(), now, &mut out).unwrap();
+        let got = String::from_utf8(out.to_client(reply.as_bytes())).unwrap();
+        (got, out.proof.is_some(), out.rejection.is_some())
+    };
+    let told = |text: &str, proof, rejection| (text.to_owned(), proof, rejection);
+    assert_eq!(step(1, "MULTI\r\n", "MULTI\r\n", "+OK\r\n"), told("+OK\r\n", false, false));
+    assert_eq!(step(2, "INCR n\r\n", "INCR n\r\n", BUSY), told("+QUEUED\r\n", false, true));
+    assert_eq!(step(3, "EXEC\r\n", "EXEC\r\n", SPOILED), told("", true, false));
+    assert_eq!(step(4, "", "EXEC\r\n", "-ERR EXEC without MULTI\r\n"), told("", true, false));
+    let again = "MULTI\r\nINCR n\r\nEXEC\r\n";
+    assert_eq!(step(5, "", again, "+OK\r\n+QUEUED\r\n*1\r\n:1\r\n"), told("*1\r\n:1\r\n", true, false));
+}

@@ -18,6 +18,15 @@ pub(super) struct Elements {
     pub(super) skip: bool,
 }
 
+/// What a rejection means for the gate. Without a cause it was EXEC that discarded a transaction of which commands had
+/// been rejected: EXEC itself was executed, so no script was running.
+fn tell(cause: Option<Cause>, sent: Time, out: &mut Out) {
+    match cause {
+        Some(cause) => out.rejected(cause, sent),
+        None => out.proof = out.proof.max(Some(sent)),
+    }
+}
+
 impl Session {
     /// The frame is complete.
     pub(super) fn end(&mut self, now: Time, out: &mut Out) -> Result<(), SessionError> {
@@ -33,7 +42,7 @@ impl Session {
             Plan::Refuse => self.flags.refused = true,
             Plan::Swallow | Plan::Again => self.lane.answer(),
             Plan::Store => self.store_early(),
-            Plan::Reject(cause) => self.hold(cause, now, out),
+            Plan::Reject(cause) => self.hold(Some(cause), now, out),
             Plan::Retry(cause) => {
                 if let Some(transaction) = &mut self.client.transaction {
                     transaction.busy = false;
@@ -55,7 +64,7 @@ impl Session {
                 if let Some(transaction) = &mut self.client.transaction {
                     transaction.busy = true;
                 }
-                self.answer_instead(QUEUED, false, cause, out);
+                self.answer_instead(QUEUED, false, Some(cause), out);
             }
             Plan::Null(cause) => self.answer_instead(self.client.null(), true, cause, out),
             Plan::Expected(cause) => self.answer_instead(PREVIOUS_ERRORS, true, cause, out),
@@ -170,7 +179,7 @@ impl Session {
         self.lane.answer();
     }
 
-    pub(super) fn hold(&mut self, cause: Cause, now: Time, out: &mut Out) {
+    pub(super) fn hold(&mut self, cause: Option<Cause>, now: Time, out: &mut Out) {
         let at = self.lane.answered;
         let entry = &mut self.lane.entries[at];
         // Its budget begins with its first BUSY, unless it has waited for too long behind others already.
@@ -181,12 +190,15 @@ impl Session {
         entry.rejected = true;
         let (kind, sent) = (entry.command.kind, entry.sent);
         let known = entry.pinged && self.ahead == Ahead::Busy;
-        entry.doubtful = !known && !self.flags.sure && kind.may_answer_busy();
-        self.flags.sure |= !entry.doubtful;
-        if !entry.doubtful {
-            out.rejected(cause, sent);
-        } else if at == self.lane.kept {
-            self.doubt = Some((cause, sent));
+        entry.doubtful = cause.is_some() && !known && !self.flags.sure && kind.may_answer_busy();
+        self.flags.sure |= cause.is_some() && !entry.doubtful;
+        match cause {
+            Some(cause) if entry.doubtful => {
+                if at == self.lane.kept {
+                    self.doubt = Some((cause, sent));
+                }
+            }
+            cause => tell(cause, sent, out),
         }
         self.flags.draining = true;
         self.lane.answer();
@@ -196,10 +208,10 @@ impl Session {
         &mut self,
         text: &'static [u8],
         is_error: bool,
-        cause: Cause,
+        cause: Option<Cause>,
         out: &mut Out,
     ) {
-        out.rejected(cause, self.lane.entries[self.lane.answered].sent);
+        tell(cause, self.lane.entries[self.lane.answered].sent, out);
         let skip = self.client.skip;
         self.say_reply(text, out);
         self.client.skip = skip;

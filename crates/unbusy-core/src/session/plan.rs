@@ -40,12 +40,12 @@ pub(super) enum Plan {
     Again,
     /// Rejected inside a transaction: queued as far as the client can tell, since all of it is sent again at EXEC.
     Queued(Cause),
-    /// EXEC under WATCH: the answer for "a watched key changed".
-    Null(Cause),
+    /// EXEC under WATCH: the answer for "a watched key changed". No cause: it was queued commands that were rejected.
+    Null(Option<Cause>),
     /// EXEC: the transaction is held.
-    Retry(Cause),
+    Retry(Option<Cause>),
     /// EXEC of a transaction in which the client has seen an error.
-    Expected(Cause),
+    Expected(Option<Cause>),
     /// The probe was answered: the transaction starts again from MULTI.
     Restart,
     /// PING of the session's own was rejected: the server is busy.
@@ -317,9 +317,9 @@ impl Session {
                 None => self.plan_final(Kind::Exec, "EXECABORT", out),
             };
         };
-        let Some(cause) = cause.or_else(|| transaction.busy.then_some(Cause::Script)) else {
+        if cause.is_none() && !transaction.busy {
             return Plan::Deliver;
-        };
+        }
         if transaction.tainted {
             return Plan::Expected(cause);
         }
