@@ -3,9 +3,7 @@
 use unbusy_core::session::{Out, Pass, Want};
 use unbusy_core::{Policy, Session, Time};
 
-mod text;
-
-use text::{BUSY, pipeline};
+use simulation::{BUSY, pipeline};
 
 /// A session to which the client has sent this, and of it as much as may go is on its way.
 fn sending(lines: &[&str]) -> Session {

@@ -2,16 +2,15 @@
 //! clients see what a quiet server would have told them, and the server executes each command once and in order.
 //!
 //! A failing case prints its seed; everything follows from it.
-mod pair;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pair::oracle::{Quiet, quiet};
-use pair::server::{Flavor, Settings};
-use pair::world::{GONE_WAIT, READ_BYTES, World};
-use pair::{BUSY, MS, Rng, cmd, encode, pipeline, words};
 use proptest::prelude::*;
+use simulation::oracle::{Quiet, executed, like_quiet, quiet};
+use simulation::program::{program, sends, simple};
+use simulation::server::{Flavor, Settings};
+use simulation::world::{GONE_WAIT, READ_BYTES, START, World};
+use simulation::{BUSY, MS, Rng, cmd, encode, pipeline, words};
 use unbusy_core::{Event, Policy};
 
 const THRESHOLD: Duration = Duration::from_millis(100);
@@ -44,144 +43,11 @@ fn run_scripts(world: &mut World, rng: &mut Rng, count: usize) {
     world.direct(sends);
 }
 
-/// Groups of commands at random times.
-fn sends(rng: &mut Rng, commands: &[Vec<String>]) -> Vec<(Duration, Vec<u8>)> {
-    let mut at = MS * rng.below(60) as u32;
-    let mut sends = Vec::new();
-    let mut rest = commands;
-    while !rest.is_empty() {
-        let count = if rng.one_in(3) { rest.len() } else { 1 + rng.index(rest.len().min(40)) };
-        let (group, others) = rest.split_at(count);
-        sends.push((at, group.iter().flat_map(|words| encode(words)).collect()));
-        rest = others;
-        at += Duration::from_micros(rng.below(120_000));
-    }
-    sends
-}
-
-/// What a client might send, touching only keys and channels of its own. Never ends inside a transaction.
-fn program(rng: &mut Rng, client: usize, length: usize) -> Vec<Vec<String>> {
-    let mut program = Vec::new();
-    // Perhaps, in both cases: what is not certain is taken for true.
-    let (mut subscribed, mut muted) = (false, false);
-    while program.len() < length {
-        let skips = program.last().is_some_and(|words: &Vec<String>| words.concat() == "CLIENTREPLYSKIP");
-        let text = match rng.below(40) {
-            0..=2 => format!("SELECT {}", rng.below(4)),
-            3 => format!("HELLO {}", 2 + rng.below(2)),
-            4 => format!("AUTH {}", if rng.one_in(2) { "pw" } else { "wrong" }),
-            5 => format!("CLIENT REPLY {}", ["ON", "OFF", "SKIP"][rng.index(3)]),
-            6 => "CLIENT REPLY ON".into(),
-            7 => "CLIENT SETNAME me".into(),
-            8 if !muted && !skips && !subscribed => {
-                format!("EVAL run-{} 0 {}", rng.below(200), program.len())
-            }
-            9 if !subscribed => {
-                ["EVAL error-BUSY_of_my_own 0", "EVAL error-ERR_no 0", "EVAL error-LOADING_x 0"][rng.index(3)]
-                    .into()
-            }
-            10 => format!("BLPOP none:{client} {}", 1 + rng.below(40)),
-            11 => "NONSENSE x".into(),
-            12 => format!("SUBSCRIBE c{client}:{} c{client}:x", rng.below(2)),
-            13 => format!("PSUBSCRIBE p{client}:*"),
-            14 => "PING".into(),
-            15 if rng.one_in(3) => "RESET".into(),
-            16..=21 if !subscribed => {
-                // Without replies nobody could tell that WATCH was answered by null.
-                transaction(rng, client, !muted, &mut program);
-                continue;
-            }
-            _ => simple(rng, client, program.len()),
-        };
-        subscribed |= text.contains("SUBSCRIBE");
-        muted |= text == "CLIENT REPLY OFF";
-        muted &= text != "RESET" && (subscribed || text != "CLIENT REPLY ON");
-        program.push(words(&text));
-        if subscribed && rng.one_in(3) {
-            let end = ["UNSUBSCRIBE", "PUNSUBSCRIBE", "UNSUBSCRIBE nothing"];
-            program.extend(end.map(words));
-            subscribed = false;
-        }
-    }
-    program
-}
-
-fn transaction(rng: &mut Rng, client: usize, may_watch: bool, program: &mut Vec<Vec<String>>) {
-    if may_watch && rng.one_in(3) {
-        program.push(words(&format!("WATCH k{client}:{}", rng.below(3))));
-        if rng.one_in(4) {
-            program.push(words("UNWATCH"));
-        }
-        if rng.one_in(4) {
-            program.push(simple(rng, client, program.len()).split(' ').map(str::to_owned).collect());
-        }
-    }
-    program.push(words("MULTI"));
-    for _ in 0..rng.below(6) {
-        let text = match rng.below(12) {
-            0 => "NONSENSE x".into(),
-            1 => format!("EVAL run-{} 0 in", rng.below(150)),
-            _ => simple(rng, client, program.len()),
-        };
-        program.push(words(&text));
-    }
-    program.push(words(if rng.one_in(6) { "DISCARD" } else { "EXEC" }));
-}
-
-fn simple(rng: &mut Rng, client: usize, number: usize) -> String {
-    let key = format!("k{client}:{}", rng.below(3));
-    match rng.below(9) {
-        0 => format!("GET {key}"),
-        1 => format!("SET {key} {number}"),
-        2..=4 => format!("INCR {key}"),
-        5 => format!("RPUSH l{client} {number}"),
-        6 => format!("APPEND a{client} {number}."),
-        7 => format!("LRANGE l{client} 0 -1"),
-        _ => {
-            let most = if rng.one_in(8) { 20_000 } else { 30 };
-            format!("ECHO x{}", "x".repeat(rng.index(most)))
-        }
-    }
-}
-
-/// What a client's connection executed, without PING: the session asks with it where a script may have run, and before
-/// a large first command.
-fn executed(world: &World, client: usize) -> Vec<(u32, Vec<String>)> {
-    world.executed(client).into_iter().filter(|(_, words)| words[0] != "PING").collect()
-}
-
 fn check_like_quiet(world: &World, client: usize, commands: &[Vec<String>]) -> Result<Quiet, TestCaseError> {
-    let pair = &world.pairs[client];
-    let mut expected = quiet(commands, &pair.replies);
-    prop_assert_eq!(pair.error, None);
-    if pair.replies != expected.replies {
-        let same = pair.replies.iter().zip(&expected.replies).take_while(|(a, b)| a == b).count();
-        let part = |bytes: &[u8]| {
-            let end = bytes.len().min(same + 200);
-            bytes[same.saturating_sub(100).min(end)..end].escape_ascii().to_string()
-        };
-        prop_assert!(
-            false,
-            "client {client} differs at {same}:\n got {}\n not {}",
-            part(&pair.replies),
-            part(&expected.replies)
-        );
-    }
-    let mut executed = executed(world, client).into_iter().peekable();
-    let wanted = expected.executed.iter().filter(|(_, words)| words[0] != "PING");
-    for (at, wanted) in wanted.enumerate() {
-        if executed.next_if_eq(wanted).is_none() {
-            // Where the client wants no replies, the BUSY of a script that may have run does not show.
-            let next = executed.peek();
-            prop_assert!(wanted.1[0] == "EVAL", "client {client}, command {at}: {next:?}, not {wanted:?}");
-            expected.doubts += 1;
-        }
-    }
-    prop_assert_eq!(executed.next(), None, "client {}", client);
-    Ok(expected)
+    like_quiet(world, client, commands).map_err(TestCaseError::fail)
 }
 
-fn like_quiet(seed: u64, clients: usize, length: usize, flavor: Flavor) -> Result<World, TestCaseError> {
+fn live_quietly(seed: u64, clients: usize, length: usize, flavor: Flavor) -> Result<World, TestCaseError> {
     let mut rng = Rng(seed);
     let mut world = World::new(seed, settings(flavor), Policy::default(), LINE);
     if seed % 2 == 1 {
@@ -212,7 +78,7 @@ proptest! {
     /// Promises 1 to 5 at once: held, once, in order, transactions whole, everything else unchanged.
     #[test]
     fn clients_see_a_quiet_server(seed: u64, clients in 1_usize..6, length in 1_usize..120, flavor in any_flavor()) {
-        like_quiet(seed, clients, length, flavor)?;
+        live_quietly(seed, clients, length, flavor)?;
     }
 
     /// What was in flight may still be executed, in order; what waited for the server never is.
@@ -419,7 +285,7 @@ fn the_random_cases_meet_busy() {
     for seed in 0..60 {
         let mut rng = Rng(seed);
         let program = program(&mut rng, 0, 100);
-        let world = like_quiet(seed, 1, 100, Flavor::Redis7).expect("promises hold");
+        let world = live_quietly(seed, 1, 100, Flavor::Redis7).expect("promises hold");
         nulls += check_like_quiet(&world, 0, &program).expect("promises hold").nulls;
         rejections += world.server.rejections;
         episodes +=
@@ -447,7 +313,7 @@ fn replies(world: &World, client: usize) -> String {
 fn a_command_is_held_and_executed_right_after_busy() {
     let world = during_busy(Policy::default(), &["INCR n", "INCR n"]);
     assert_eq!(replies(&world, 0), ":1\r\n:2\r\n");
-    let first = world.pairs[0].reply_times[0].0 - pair::world::START;
+    let first = world.pairs[0].reply_times[0].0 - START;
     assert!(first > 300 * MS && first < 340 * MS, "{first:?}");
 }
 
@@ -556,7 +422,7 @@ fn a_kill_passes_the_gate() {
     let operator = world.client([(500 * MS, pipeline(&["AUTH pw", "SCRIPT KILL"]))]);
     world.run(LONG);
     assert_eq!(replies(&world, operator), "+OK\r\n+OK\r\n");
-    let after = world.pairs[held].reply_times[0].0 - pair::world::START;
+    let after = world.pairs[held].reply_times[0].0 - START;
     assert!(after < 600 * MS, "{after:?}");
 }
 

@@ -1,9 +1,7 @@
 //! A session alone, byte for byte: which bytes of the server belong to which command, what the client gets, what is
 //! kept back, and what goes to the server. The rows are those of the servers' reply protocol with its exceptions.
-mod text;
-
 use proptest::prelude::*;
-use text::{BUSY, cmd, parse};
+use simulation::{BUSY, cmd, parse};
 use unbusy_core::resp::ReplyError;
 use unbusy_core::session::{Out, Pass, SessionError, Want};
 use unbusy_core::{Policy, Session, Time};

@@ -1,33 +1,33 @@
 //! Commands and replies as text.
-#![allow(dead_code, reason = "each test binary uses its share")]
 
 /// What a busy server says.
-pub(crate) const BUSY: &str =
+pub const BUSY: &str =
     "-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n";
 
 /// A command as clients write it.
-pub(crate) fn encode(words: &[impl AsRef<str>]) -> Vec<u8> {
+pub fn encode(words: &[impl AsRef<str>]) -> Vec<u8> {
     let bulk = |word: &str| format!("${}\r\n{word}\r\n", word.len());
     let words: Vec<String> = words.iter().map(|word| bulk(word.as_ref())).collect();
     format!("*{}\r\n{}", words.len(), words.concat()).into_bytes()
 }
 
 /// A command from words with spaces between them.
-pub(crate) fn cmd(text: &str) -> Vec<u8> {
+pub fn cmd(text: &str) -> Vec<u8> {
     encode(&words(text))
 }
 
-pub(crate) fn words(text: &str) -> Vec<String> {
+/// The words between the spaces.
+pub fn words(text: &str) -> Vec<String> {
     text.split(' ').map(str::to_owned).collect()
 }
 
 /// A pipeline, one command a line.
-pub(crate) fn pipeline(lines: &[&str]) -> Vec<u8> {
+pub fn pipeline(lines: &[&str]) -> Vec<u8> {
     lines.iter().flat_map(|line| cmd(line)).collect()
 }
 
 /// The first command in `bytes` and its length.
-pub(crate) fn parse(bytes: &[u8]) -> Option<(Vec<String>, usize)> {
+pub fn parse(bytes: &[u8]) -> Option<(Vec<String>, usize)> {
     fn line(bytes: &[u8], at: &mut usize) -> Option<String> {
         let end = bytes[*at..].iter().position(|&byte| byte == b'\n')? + *at;
         let text = String::from_utf8_lossy(&bytes[*at..end]).trim_end().to_owned();

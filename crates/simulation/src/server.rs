@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use unbusy_core::Time;
 
-use super::{BUSY, MS, Rng, parse};
+use crate::{BUSY, MS, Rng, parse};
 
 /// What one client's socket gives at one reading, idle and in a hook.
 const READ_BYTES: usize = 16 * 1024;
@@ -14,7 +14,7 @@ const HOOK_BYTES: usize = 32 * 1024;
 
 /// Which commands a busy server executes all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flavor {
+pub enum Flavor {
     /// AUTH, HELLO, RESET, QUIT, MULTI, DISCARD, WATCH, UNWATCH.
     Redis7,
     /// Those, SELECT and some of CLIENT.
@@ -23,16 +23,19 @@ pub(crate) enum Flavor {
     Strict,
 }
 
+/// What the server is like.
 #[derive(Debug, Clone)]
-pub(crate) struct Settings {
+pub struct Settings {
     /// How long a script runs before BUSY; `None`: for ever.
-    pub(crate) threshold: Option<Duration>,
-    pub(crate) hook_every: Duration,
-    pub(crate) flavor: Flavor,
+    pub threshold: Option<Duration>,
+    /// The time between two hooks in a script.
+    pub hook_every: Duration,
+    /// What it executes while it is busy.
+    pub flavor: Flavor,
     /// A script ends inside a hook, right after so many rejections: no real server does.
-    pub(crate) ends_after: Option<usize>,
+    pub ends_after: Option<usize>,
     /// Scripts and blocking commands take no time: the quiet server that others are compared with.
-    pub(crate) quiet: bool,
+    pub quiet: bool,
 }
 
 impl Default for Settings {
@@ -47,12 +50,17 @@ impl Default for Settings {
     }
 }
 
+/// A command that was executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Executed {
-    pub(crate) at: Time,
-    pub(crate) conn: usize,
-    pub(crate) db: u32,
-    pub(crate) words: Vec<String>,
+pub struct Executed {
+    /// When.
+    pub at: Time,
+    /// For which connection.
+    pub conn: usize,
+    /// In which database.
+    pub db: u32,
+    /// What.
+    pub words: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -94,8 +102,9 @@ struct Running {
     rejections: usize,
 }
 
+/// The server. See the module's documentation.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     settings: Settings,
     conns: Vec<Conn>,
     data: BTreeMap<(u32, String), Value>,
@@ -107,17 +116,18 @@ pub(crate) struct Server {
     todo: VecDeque<usize>,
     rng: Rng,
     /// All that was executed, in order.
-    pub(crate) log: Vec<Executed>,
+    pub log: Vec<Executed>,
     /// A client's CLIENT REPLY OFF or SKIP came through.
-    pub(crate) saw_mute: bool,
+    pub saw_mute: bool,
     /// EXEC under WATCH answers null once: a watched key changed.
-    pub(crate) force_null: bool,
+    pub force_null: bool,
     /// How many commands were rejected.
-    pub(crate) rejections: usize,
+    pub rejections: usize,
 }
 
 impl Server {
-    pub(crate) const fn new(settings: Settings, rng: Rng) -> Self {
+    /// A server without data and clients.
+    pub const fn new(settings: Settings, rng: Rng) -> Self {
         Self {
             settings,
             conns: Vec::new(),
@@ -134,12 +144,14 @@ impl Server {
         }
     }
 
-    pub(crate) fn connect(&mut self) -> usize {
+    /// A new connection.
+    pub fn connect(&mut self) -> usize {
         self.conns.push(Conn::default());
         self.conns.len() - 1
     }
 
-    pub(crate) fn receive(&mut self, conn: usize, bytes: &[u8], now: Time) {
+    /// Bytes arrive.
+    pub fn receive(&mut self, conn: usize, bytes: &[u8], now: Time) {
         if self.conns[conn].closed {
             return;
         }
@@ -151,17 +163,17 @@ impl Server {
     }
 
     /// Whether the connection watches a key.
-    pub(crate) fn watches(&self, conn: usize) -> bool {
+    pub fn watches(&self, conn: usize) -> bool {
         !self.conns[conn].watched.is_empty()
     }
 
     /// Whether the connection's commands are answered in the newer protocol.
-    pub(crate) fn is_resp3(&self, conn: usize) -> bool {
+    pub fn is_resp3(&self, conn: usize) -> bool {
         self.conns[conn].resp3
     }
 
     /// When something happens next of its own accord.
-    pub(crate) fn next(&self) -> Time {
+    pub fn next(&self) -> Time {
         if let Some(running) = &self.running {
             running.ends.min(running.next_hook)
         } else {
@@ -171,7 +183,7 @@ impl Server {
     }
 
     /// Does what is due.
-    pub(crate) fn advance(&mut self, now: Time) {
+    pub fn advance(&mut self, now: Time) {
         while self.next() <= now {
             match &self.running {
                 Some(running) if running.ends <= now => self.end_script(now),
@@ -183,7 +195,7 @@ impl Server {
 
     /// What leaves for the clients. Replies are written at the end of an iteration of the event loop, and in hooks: a
     /// script keeps those of the commands right before it until the stall is over.
-    pub(crate) fn take_sent(&mut self) -> Vec<(usize, Vec<u8>)> {
+    pub fn take_sent(&mut self) -> Vec<(usize, Vec<u8>)> {
         if self.is_stalled() {
             return Vec::new();
         }

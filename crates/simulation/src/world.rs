@@ -7,15 +7,15 @@ use unbusy_core::gate::{Answer, Ask, Outcome, Ticket};
 use unbusy_core::session::{Out, Pass, SessionError, Want};
 use unbusy_core::{Event, Gate, Policy, Session, Time};
 
-use super::server::{Server, Settings};
-use super::{MS, Rng};
+use crate::server::{Server, Settings};
+use crate::{MS, Rng};
 
 /// What the proxy reads at once.
-pub(crate) const READ_BYTES: usize = 64 * 1024;
+pub const READ_BYTES: usize = 64 * 1024;
 /// How long the proxy waits for the answer to a command whose client has gone.
 const ORPHAN_WAIT: Duration = Duration::from_secs(60);
 /// What a client sent before it closed is executed if the gate opens within this time.
-pub(crate) const GONE_WAIT: Duration = Duration::from_millis(50);
+pub const GONE_WAIT: Duration = Duration::from_millis(50);
 /// What is written at once and no longer than this arrives at once.
 const SEGMENT_BYTES: usize = 1200;
 /// When a lost packet is sent again: Linux waits for 200 ms at least.
@@ -74,7 +74,7 @@ struct Network {
 /// One client connection, the session, and the server connection.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts")]
-pub(crate) struct Pair {
+pub struct Pair {
     session: Session,
     place: Place,
     conn: usize,
@@ -94,26 +94,34 @@ pub(crate) struct Pair {
     ended: bool,
     accepted: usize,
     /// What the client got.
-    pub(crate) replies: Vec<u8>,
+    pub replies: Vec<u8>,
     /// When each piece of it came.
-    pub(crate) reply_times: Vec<(Time, usize)>,
+    pub reply_times: Vec<(Time, usize)>,
     /// When bytes were written to the server, and how many.
-    pub(crate) writes: Vec<(Time, usize)>,
+    pub writes: Vec<(Time, usize)>,
     /// When it was seen that the client has gone, and whether its commands waited for the server then.
-    pub(crate) gone: Option<(Time, bool)>,
-    pub(crate) error: Option<SessionError>,
-    pub(crate) given_up: u64,
+    pub gone: Option<(Time, bool)>,
+    /// What ended the session before its time.
+    pub error: Option<SessionError>,
+    /// How many of its commands were given up.
+    pub given_up: u64,
     /// The most bytes that were taken from the client beyond `answered_bytes`.
-    pub(crate) held_max: usize,
+    pub held_max: usize,
     /// How long every command of this client is, for the accounts of `held_max`, and every reply.
-    pub(crate) sizes: Option<(usize, usize)>,
+    pub sizes: Option<(usize, usize)>,
 }
 
-pub(crate) struct World {
-    pub(crate) now: Time,
-    pub(crate) server: Server,
-    pub(crate) pairs: Vec<Pair>,
-    pub(crate) events: Vec<(Time, Event)>,
+/// The world. See the module's documentation.
+#[derive(Debug)]
+pub struct World {
+    /// What time it is.
+    pub now: Time,
+    /// The server.
+    pub server: Server,
+    /// The connections through the proxy.
+    pub pairs: Vec<Pair>,
+    /// What the gate and the sessions told, and when.
+    pub events: Vec<(Time, Event)>,
     policy: Policy,
     gate: Gate,
     network: Network,
@@ -129,10 +137,11 @@ pub(crate) struct World {
 }
 
 /// The world begins here, so that every moment is above zero.
-pub(crate) const START: Time = Time::from_nanos(1_000_000_000);
+pub const START: Time = Time::from_nanos(1_000_000_000);
 
 impl World {
-    pub(crate) fn new(seed: u64, settings: Settings, policy: Policy, delay: (Duration, Duration)) -> Self {
+    /// A world without clients.
+    pub fn new(seed: u64, settings: Settings, policy: Policy, delay: (Duration, Duration)) -> Self {
         let threshold = settings.threshold;
         Self {
             now: START,
@@ -153,17 +162,17 @@ impl World {
     }
 
     /// The gate believes in this threshold, whatever the server's is.
-    pub(crate) const fn assume(&mut self, threshold: Option<Duration>) {
+    pub const fn assume(&mut self, threshold: Option<Duration>) {
         self.gate.set_threshold(threshold);
     }
 
     /// From now on some replies are late by as much as a retransmission takes, while others are not.
-    pub(crate) const fn lose_replies(&mut self) {
+    pub const fn lose_replies(&mut self) {
         self.network.loses_replies = true;
     }
 
     /// A client through the proxy, which sends these bytes so long after the start.
-    pub(crate) fn client(&mut self, sends: impl IntoIterator<Item = (Duration, Vec<u8>)>) -> usize {
+    pub fn client(&mut self, sends: impl IntoIterator<Item = (Duration, Vec<u8>)>) -> usize {
         let conn = self.server.connect();
         self.owners.push(Some(self.pairs.len()));
         self.pairs.push(Pair {
@@ -197,18 +206,18 @@ impl World {
     }
 
     /// The client sends more.
-    pub(crate) fn sends(&mut self, pair: usize, after: Duration, bytes: Vec<u8>) {
+    pub fn sends(&mut self, pair: usize, after: Duration, bytes: Vec<u8>) {
         self.pairs[pair].from_client.push_back((START + after, bytes));
     }
 
     /// The client closes so long after the start.
-    pub(crate) fn leaves(&mut self, pair: usize, after: Duration, vanishes: bool) {
+    pub fn leaves(&mut self, pair: usize, after: Duration, vanishes: bool) {
         self.pairs[pair].leaves = START + after;
         self.pairs[pair].vanishes = vanishes;
     }
 
     /// Bytes that reach the server beside the proxy at these times, on one connection.
-    pub(crate) fn direct(&mut self, sends: impl IntoIterator<Item = (Duration, Vec<u8>)>) -> usize {
+    pub fn direct(&mut self, sends: impl IntoIterator<Item = (Duration, Vec<u8>)>) -> usize {
         let conn = self.server.connect();
         self.owners.push(None);
         self.direct.extend(sends.into_iter().map(|(after, bytes)| (START + after, conn, bytes)));
@@ -217,23 +226,24 @@ impl World {
     }
 
     /// The server connection of a client.
-    pub(crate) fn conn(&self, pair: usize) -> usize {
+    pub fn conn(&self, pair: usize) -> usize {
         self.pairs[pair].conn
     }
 
-    pub(crate) fn saw(&self, event: &Event) -> bool {
+    /// Whether this was told.
+    pub fn saw(&self, event: &Event) -> bool {
         self.events.iter().any(|(_, seen)| seen == event)
     }
 
     /// Database and words of what one client's connection executed.
-    pub(crate) fn executed(&self, pair: usize) -> Vec<(u32, Vec<String>)> {
+    pub fn executed(&self, pair: usize) -> Vec<(u32, Vec<String>)> {
         let conn = self.pairs[pair].conn;
         let mine = self.server.log.iter().filter(|entry| entry.conn == conn);
         mine.map(|entry| (entry.db, entry.words.clone())).collect()
     }
 
     /// Lets time pass until nothing is to come, at most for so long after the start.
-    pub(crate) fn run(&mut self, most: Duration) {
+    pub fn run(&mut self, most: Duration) {
         self.ready.extend(0..self.pairs.len());
         loop {
             self.steps += 1;

@@ -1,0 +1,18 @@
+//! A world of its own for the engine: virtual time, a model of the server, a network that cuts and delays, and
+//! connections that drive sessions and the gate as the proxy does. Everything follows from a seed.
+#![allow(clippy::missing_panics_doc, reason = "a world that cannot go on is a failed test")]
+
+pub mod oracle;
+pub mod program;
+mod random;
+pub mod server;
+mod text;
+pub mod world;
+
+use std::time::Duration;
+
+pub use random::Rng;
+pub use text::{BUSY, cmd, encode, parse, pipeline, words};
+
+/// A millisecond.
+pub const MS: Duration = Duration::from_millis(1);
