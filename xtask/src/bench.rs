@@ -3,7 +3,6 @@
 //! Machines are noisy, so the three are measured in turn, round by round, and compared only within a round.
 
 mod idle;
-mod interrupt;
 mod load;
 mod process;
 mod report;
@@ -15,8 +14,7 @@ use std::{io::Write, path::PathBuf, thread};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::{servers, shell};
-use interrupt::Interrupt;
+use crate::{interrupt::Interrupt, servers, shell};
 use load::{CASES, Case, Run};
 use report::{Measured, Report, Round};
 use rig::{Path, Rig};

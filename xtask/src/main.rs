@@ -6,9 +6,11 @@ mod conformance;
 mod debian;
 mod demo;
 mod deny;
+mod interrupt;
 mod python;
 mod servers;
 mod shell;
+mod simulate;
 mod steps;
 mod wheel;
 
@@ -67,6 +69,19 @@ Examples:
   cargo xtask conformance redis-rs
   cargo xtask conformance redis-rs --only unbusy-busy --filter 'binary(test_script)'")]
     Conformance(conformance::ConformanceArgs),
+    /// Play the engine against a simulated server in virtual time, thousands of times, and check every promise.
+    ///
+    /// A world follows from its seed: connections, what they send, scripts, crashes, lost packets, clients that leave. One
+    /// that breaks a promise is named, with the command that plays it again and prints all that happens in it.
+    #[command(after_help = "\
+Examples:
+  cargo xtask simulate
+      The first 5000 seeds.
+  cargo xtask simulate --seed 4711
+      This one, and all that happens in it.
+  nice -n 19 cargo xtask simulate --soak
+      Without end; Ctrl-C ends it.")]
+    Simulate(simulate::SimulateArgs),
     /// Run everything that must pass: the same as CI does.
     #[command(after_help = steps::help())]
     Test {
@@ -92,6 +107,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Servers => servers::fetch_all()?,
         Chore::Bench(args) => bench::run(&args)?,
         Chore::Conformance(args) => conformance::run(&args)?,
+        Chore::Simulate(args) => simulate::run(&args)?,
         Chore::Test { skip_python, only } => steps::run(skip_python, &only)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -3,6 +3,7 @@
 #![allow(clippy::missing_panics_doc, reason = "a world that cannot go on is a failed test")]
 
 pub mod oracle;
+mod play;
 pub mod program;
 mod random;
 pub mod server;
@@ -11,6 +12,7 @@ pub mod world;
 
 use std::time::Duration;
 
+pub use play::{Counts, Story, play, tell};
 pub use random::Rng;
 pub use text::{BUSY, cmd, encode, parse, pipeline, words};
 

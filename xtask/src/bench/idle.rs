@@ -9,10 +9,10 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use super::{
-    interrupt::Interrupt,
     process,
     rig::{Path, Rig},
 };
+use crate::interrupt::Interrupt;
 
 /// Resident memory per client, in bytes.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,7 @@ use std::{path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
 
-use super::interrupt::Interrupt;
+use crate::interrupt::Interrupt;
 
 /// One shape of load.
 #[derive(Debug, Clone, Copy)]

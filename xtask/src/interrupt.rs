@@ -16,10 +16,10 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::shell;
 
 /// Whether somebody wants us to stop.
-pub(super) struct Interrupt(Arc<AtomicBool>);
+pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    pub(super) fn watch() -> Result<Self> {
+    pub(crate) fn watch() -> Result<Self> {
         let flag = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             signal_hook::flag::register(signal, Arc::clone(&flag)).context("cannot watch for signals")?;
@@ -27,7 +27,7 @@ impl Interrupt {
         Ok(Self(flag))
     }
 
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.0.load(Relaxed) {
             bail!("interrupted");
         }
@@ -35,7 +35,7 @@ impl Interrupt {
     }
 
     /// Runs a command to its end, which comes early on an interrupt.
-    pub(super) fn output(&self, command: &mut Command) -> Result<Output> {
+    pub(crate) fn output(&self, command: &mut Command) -> Result<Output> {
         let line = shell::line(command);
         let what = || format!("cannot run `{line}`");
         self.check()?;
