@@ -2,16 +2,22 @@
 //! connections that drive sessions and the gate as the proxy does. Everything follows from a seed.
 #![allow(clippy::missing_panics_doc, reason = "a world that cannot go on is a failed test")]
 
+mod network;
 pub mod oracle;
+mod pair;
 mod play;
 pub mod program;
 mod random;
 pub mod server;
+mod shell;
 mod text;
+mod trace;
 pub mod world;
 
 use std::time::Duration;
 
+pub use network::Cuts;
+pub use pair::{Leave, Pair, Reader};
 pub use play::{Counts, Story, play, tell};
 pub use random::Rng;
 pub use text::{BUSY, cmd, encode, parse, pipeline, words};

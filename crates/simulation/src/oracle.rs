@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use unbusy_core::Time;
 
-use crate::server::{Server, Settings};
+use crate::server::{Executed, Server, Settings};
 use crate::world::World;
 use crate::{BUSY, Rng, encode};
 
@@ -45,10 +45,12 @@ pub fn quiet(commands: &[Vec<String>], seen: &[u8]) -> Quiet {
             now = server.next();
             server.advance(now);
         }
+        server.time_out(conn, now);
         now = now + Duration::from_micros(1);
         replies.extend(server.take_sent().into_iter().flat_map(|(_, bytes)| bytes));
     }
-    let executed = server.log.into_iter().map(|entry| (entry.db, entry.words)).collect();
+    let executed = server.log.into_iter().filter(Executed::is_command);
+    let executed = executed.map(|entry| (entry.db, entry.words)).collect();
     Quiet { replies, executed, nulls, doubts }
 }
 

@@ -93,12 +93,12 @@ pub fn play(seed: u64) -> Story {
     let counts = Counts {
         lasted: world.now - START,
         executed: world.server.log.len() as u64,
-        rejected: world.server.rejections as u64,
+        rejected: world.server.rejected.len() as u64,
         episodes: events(|event| matches!(event, Event::EpisodeBegan { .. })),
         stalls: events(|event| matches!(event, Event::StallBegan)),
         holes: events(|event| matches!(event, Event::Hole)),
     };
-    Story { counts, hash: 0, verdict: judged.map(|_| ()) }
+    Story { counts, hash: world.hash(), verdict: judged.map(|_| ()) }
 }
 
 /// Plays the world of this seed and tells what happens in it, line by line.

@@ -49,3 +49,28 @@ pub fn parse(bytes: &[u8]) -> Option<(Vec<String>, usize)> {
     }
     Some((found, at))
 }
+
+/// The length of the first reply in `bytes`, if it is whole.
+pub(crate) fn frame(bytes: &[u8]) -> Option<usize> {
+    let line = bytes.iter().position(|&byte| byte == b'\n')? + 1;
+    let number = || str::from_utf8(&bytes[1..line]).ok()?.trim_end().parse::<i64>().ok();
+    let parts = match bytes[0] {
+        b'$' => {
+            let whole = number()?.try_into().map_or(line, |length: usize| line + length + 2);
+            return (whole <= bytes.len()).then_some(whole);
+        }
+        b'*' | b'>' | b'~' => number()?.max(0),
+        b'%' => number()? * 2,
+        _ => 0,
+    };
+    let mut at = line;
+    for _ in 0..parts {
+        at += frame(&bytes[at..])?;
+    }
+    Some(at)
+}
+
+/// Whether a reply is none, but something that was published.
+pub(crate) fn is_message(frame: &[u8]) -> bool {
+    frame.get(1..).is_some_and(|frame| frame.starts_with(b"3\r\n$7\r\nmessage\r\n"))
+}

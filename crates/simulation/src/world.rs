@@ -1,114 +1,80 @@
-//! Connections that drive sessions and a gate as the proxy does, in virtual time.
+//! The world: lets time pass from one thing that happens to the next.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use unbusy_core::gate::{Answer, Ask, Outcome, Ticket};
-use unbusy_core::session::{Out, Pass, SessionError, Want};
-use unbusy_core::{Event, Gate, Policy, Session, Time};
+use unbusy_core::gate::Ticket;
+use unbusy_core::{Event, Gate, Policy, Time};
 
+use crate::network::{Cuts, Network};
+use crate::pair::{Leave, Pair, Place, Reader};
 use crate::server::{Server, Settings};
-use crate::{MS, Rng};
+use crate::shell::Shell;
+use crate::trace::{Step, Trace};
+use crate::{MS, Rng, encode};
+
+pub use crate::pair::GONE_WAIT;
 
 /// What the proxy reads at once.
 pub const READ_BYTES: usize = 64 * 1024;
-/// How long the proxy waits for the answer to a command whose client has gone.
-const ORPHAN_WAIT: Duration = Duration::from_secs(60);
-/// What a client sent before it closed is executed if the gate opens within this time.
-pub const GONE_WAIT: Duration = Duration::from_millis(50);
-/// What is written at once and no longer than this arrives at once.
-const SEGMENT_BYTES: usize = 1200;
-/// When a lost packet is sent again: Linux waits for 200 ms at least.
-const RETRANSMISSION_MAX: Duration = Duration::from_millis(300);
-/// More steps than any test needs: something goes round and round.
+/// More steps than any world needs: something goes round and round.
 const STEPS_MAX: u64 = 3_000_000;
+/// Nobody waits longer than this for a server that is open: a scout goes at least every 5 s, and its reply may be late.
+const PATIENCE: Duration = Duration::from_secs(6);
 
-/// Where the connection stands at the gate.
+/// The world begins here, so that every moment is above zero.
+pub const START: Time = Time::from_nanos(1_000_000_000);
+
+/// What the world does to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Away,
-    Waiting(Ticket),
-    Sent(Ticket),
+pub enum Fate {
+    /// It dies, and comes back after so long.
+    Crash(Duration),
+    /// It ends the connection of this client.
+    Cut(usize),
 }
 
-/// Bytes on their way; in order, whatever their delays.
-#[derive(Debug, Default)]
-struct Pipe {
-    flying: VecDeque<(Time, Vec<u8>)>,
-    latest: Time,
+/// What one client does.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// Through which proxy.
+    pub shell: usize,
+    /// When it connects.
+    pub starts: Duration,
+    /// All it sends.
+    pub commands: Vec<Vec<String>>,
+    /// When it sends them.
+    pub pace: Pace,
+    /// When it leaves, and how.
+    pub leaves: Option<(Duration, Leave)>,
+    /// How slowly it takes its replies.
+    pub reader: Option<Reader>,
+    /// Each of its commands has one reply.
+    pub countable: bool,
 }
 
-impl Pipe {
-    /// Cuts the bytes into pieces of at least this length, which arrive one after the other.
-    fn push(&mut self, bytes: &[u8], least: usize, now: Time, network: &mut Network) {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let most = rest.len();
-            let length = if network.rng.one_in(2) { most } else { least + network.rng.index(most.min(3000)) };
-            let (piece, others) = rest.split_at(length.min(most));
-            let arrives = self.latest.max(now + network.rng.span(network.delay));
-            self.latest = arrives;
-            self.flying.push_back((arrives, piece.to_vec()));
-            rest = others;
-        }
-    }
+/// When a client sends its commands.
+#[derive(Debug, Clone)]
+pub enum Pace {
+    /// So many of them at a time, so long after it began.
+    Timed(Vec<(Duration, usize)>),
+    /// So many at once and one for each reply, after a while. Only if each has one reply.
+    Loop(usize, Duration),
+}
 
-    fn next(&self) -> Time {
-        self.flying.front().map_or(Time::NEVER, |(at, _)| *at)
-    }
-
-    fn pop(&mut self, now: Time) -> Option<Vec<u8>> {
-        self.flying.front().filter(|(at, _)| *at <= now)?;
-        self.flying.pop_front().map(|(_, bytes)| bytes)
+impl Default for Pace {
+    fn default() -> Self {
+        Self::Timed(Vec::new())
     }
 }
 
+/// A connection beside the proxy.
 #[derive(Debug)]
-struct Network {
-    rng: Rng,
-    delay: (Duration, Duration),
-    /// Some replies come late, as if a packet was lost or the shell did not run.
-    loses_replies: bool,
-}
-
-/// One client connection, the session, and the server connection.
-#[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
-pub struct Pair {
-    session: Session,
-    place: Place,
-    conn: usize,
-    from_client: VecDeque<(Time, Vec<u8>)>,
-    leaves: Time,
-    /// The client has closed its socket for both directions, not just for sending.
-    vanishes: bool,
-    client_inbox: Vec<u8>,
-    server_inbox: Vec<u8>,
-    to_server: Pipe,
-    from_server: Pipe,
-    timer: Option<Time>,
-    blocked_until: Time,
-    client_closed: bool,
-    client_lost: bool,
-    server_told: bool,
-    ended: bool,
-    accepted: usize,
-    /// What the client got.
-    pub replies: Vec<u8>,
-    /// When each piece of it came.
-    pub reply_times: Vec<(Time, usize)>,
-    /// When bytes were written to the server, and how many.
-    pub writes: Vec<(Time, usize)>,
-    /// When it was seen that the client has gone, and whether its commands waited for the server then.
-    pub gone: Option<(Time, bool)>,
-    /// What ended the session before its time.
-    pub error: Option<SessionError>,
-    /// How many of its commands were given up.
-    pub given_up: u64,
-    /// The most bytes that were taken from the client beyond `answered_bytes`.
-    pub held_max: usize,
-    /// How long every command of this client is, for the accounts of `held_max`, and every reply.
-    pub sizes: Option<(usize, usize)>,
+struct Direct {
+    at: Time,
+    /// Which of them; it has a new connection to a new server.
+    slot: usize,
+    bytes: Vec<u8>,
 }
 
 /// The world. See the module's documentation.
@@ -120,50 +86,71 @@ pub struct World {
     pub server: Server,
     /// The connections through the proxy.
     pub pairs: Vec<Pair>,
-    /// What the gate and the sessions told, and when.
+    /// What gates and sessions told, and when.
     pub events: Vec<(Time, Event)>,
-    policy: Policy,
-    gate: Gate,
-    network: Network,
+    /// What no session, gate or server must do, but did.
+    pub faults: Vec<String>,
+    pub(crate) policy: Policy,
+    pub(crate) shells: Vec<Shell>,
+    pub(crate) network: Network,
+    pub(crate) ready: BTreeSet<usize>,
+    pub(crate) trace: Trace,
     /// Whose connection is whose: the pair of a server connection, if it has one.
     owners: Vec<Option<usize>>,
-    direct: Vec<(Time, usize, Vec<u8>)>,
-    ready: BTreeSet<usize>,
-    deadline: Time,
-    /// Whom the last call of the gate let go.
-    woken: Vec<Ticket>,
-    episode: Option<Time>,
+    direct: Vec<Direct>,
+    slots: Vec<usize>,
+    fates: Vec<(Time, Fate)>,
+    /// The server is dead until then.
+    down_until: Option<Time>,
+    /// Since when nothing keeps the server from executing what comes.
+    open_since: Option<Time>,
+    /// How much of the server's lists was told.
+    logged: usize,
+    rejected: usize,
     steps: u64,
 }
-
-/// The world begins here, so that every moment is above zero.
-pub const START: Time = Time::from_nanos(1_000_000_000);
 
 impl World {
     /// A world without clients.
     pub fn new(seed: u64, settings: Settings, policy: Policy, delay: (Duration, Duration)) -> Self {
-        let threshold = settings.threshold;
+        let shell = Shell::new(settings.threshold);
         Self {
             now: START,
             server: Server::new(settings, Rng(seed ^ 1)),
             pairs: Vec::new(),
             events: Vec::new(),
+            faults: Vec::new(),
             policy,
-            gate: Gate::new(threshold),
-            network: Network { rng: Rng(seed ^ 2), delay, loses_replies: false },
+            shells: vec![shell],
+            network: Network { rng: Rng(seed ^ 2), delay, cuts: Cuts::Some, loses_replies: false },
+            ready: BTreeSet::new(),
+            trace: Trace::default(),
             owners: Vec::new(),
             direct: Vec::new(),
-            ready: BTreeSet::new(),
-            deadline: Time::NEVER,
-            woken: Vec::new(),
-            episode: None,
+            slots: Vec::new(),
+            fates: Vec::new(),
+            down_until: None,
+            open_since: Some(START),
+            logged: 0,
+            rejected: 0,
             steps: 0,
         }
     }
 
-    /// The gate believes in this threshold, whatever the server's is.
-    pub const fn assume(&mut self, threshold: Option<Duration>) {
-        self.gate.set_threshold(threshold);
+    /// The gates believe in this threshold, whatever the server's is.
+    pub fn assume(&mut self, threshold: Option<Duration>) {
+        self.shells.iter_mut().for_each(|shell| shell.gate.set_threshold(threshold));
+    }
+
+    /// One more proxy in front of the same server.
+    pub fn add_proxy(&mut self) {
+        let threshold = self.shells[0].gate.threshold();
+        self.shells.push(Shell::new(threshold));
+    }
+
+    /// How bytes come in pieces.
+    pub const fn cut(&mut self, cuts: Cuts) {
+        self.network.cuts = cuts;
     }
 
     /// From now on some replies are late by as much as a retransmission takes, while others are not.
@@ -171,38 +158,73 @@ impl World {
         self.network.loses_replies = true;
     }
 
+    /// Every step is written down.
+    pub fn write_down(&mut self) {
+        self.trace.lines = Some(Vec::new());
+    }
+
+    /// What was written down.
+    pub fn take_lines(&mut self) -> Vec<String> {
+        self.trace.lines.take().unwrap_or_default()
+    }
+
+    /// Of all that happened: equal for equal worlds.
+    pub fn hash(&self) -> u64 {
+        self.trace.hash()
+    }
+
     /// A client through the proxy, which sends these bytes so long after the start.
     pub fn client(&mut self, sends: impl IntoIterator<Item = (Duration, Vec<u8>)>) -> usize {
-        let conn = self.server.connect();
-        self.owners.push(Some(self.pairs.len()));
-        self.pairs.push(Pair {
-            session: Session::new(self.policy),
-            place: Place::Away,
-            conn,
-            from_client: sends.into_iter().map(|(after, bytes)| (START + after, bytes)).collect(),
-            leaves: Time::NEVER,
-            vanishes: false,
-            client_inbox: Vec::new(),
-            server_inbox: Vec::new(),
-            to_server: Pipe::default(),
-            from_server: Pipe::default(),
-            timer: None,
-            blocked_until: Time::ZERO,
-            client_closed: false,
-            client_lost: false,
-            server_told: false,
-            ended: false,
-            accepted: 0,
-            replies: Vec::new(),
-            reply_times: Vec::new(),
-            writes: Vec::new(),
-            gone: None,
-            error: None,
-            given_up: 0,
-            held_max: 0,
-            sizes: None,
-        });
+        let at = self.add_pair(0, Duration::ZERO);
+        self.connect(at);
+        self.pairs[at].from_client = sends.into_iter().map(|(after, bytes)| (START + after, bytes)).collect();
+        at
+    }
+
+    /// A client that does all this.
+    pub fn join(&mut self, plan: &Plan) -> usize {
+        let at = self.add_pair(plan.shell, plan.starts);
+        let pair = &mut self.pairs[at];
+        let starts = pair.starts;
+        pair.reader = plan.reader;
+        let commands: Vec<_> = plan.commands.iter().map(|words| encode(words)).collect();
+        if plan.countable {
+            let end = |end: &mut usize, command: &Vec<u8>| {
+                *end += command.len();
+                Some(*end)
+            };
+            pair.ends = commands.iter().scan(0, end).collect();
+        }
+        match &plan.pace {
+            Pace::Timed(groups) => {
+                let mut rest = commands.into_iter();
+                pair.from_client = groups
+                    .iter()
+                    .map(|&(after, count)| (starts + after, rest.by_ref().take(count).flatten().collect()))
+                    .collect();
+            }
+            &Pace::Loop(depth, think) => {
+                pair.asks.commands = commands.into();
+                pair.asks.depth = depth;
+                pair.asks.think = think;
+                pair.send_more(starts);
+            }
+        }
+        if let Some((after, how)) = plan.leaves {
+            pair.leaves = starts + after;
+            pair.how = how;
+        }
+        at
+    }
+
+    fn add_pair(&mut self, shell: usize, starts: Duration) -> usize {
+        self.pairs.push(Pair::new(shell, self.policy, START + starts));
         self.pairs.len() - 1
+    }
+
+    fn connect(&mut self, at: usize) {
+        self.owners.push(Some(at));
+        self.pairs[at].conn = Some(self.server.connect());
     }
 
     /// The client sends more.
@@ -210,24 +232,38 @@ impl World {
         self.pairs[pair].from_client.push_back((START + after, bytes));
     }
 
-    /// The client closes so long after the start.
-    pub fn leaves(&mut self, pair: usize, after: Duration, vanishes: bool) {
+    /// The client leaves so long after the start.
+    pub fn leaves(&mut self, pair: usize, after: Duration, how: Leave) {
         self.pairs[pair].leaves = START + after;
-        self.pairs[pair].vanishes = vanishes;
+        self.pairs[pair].how = how;
     }
 
     /// Bytes that reach the server beside the proxy at these times, on one connection.
     pub fn direct(&mut self, sends: impl IntoIterator<Item = (Duration, Vec<u8>)>) -> usize {
         let conn = self.server.connect();
         self.owners.push(None);
-        self.direct.extend(sends.into_iter().map(|(after, bytes)| (START + after, conn, bytes)));
-        self.direct.sort_by_key(|send| std::cmp::Reverse(send.0));
+        self.slots.push(conn);
+        let slot = self.slots.len() - 1;
+        let sends = sends.into_iter().map(|(after, bytes)| Direct { at: START + after, slot, bytes });
+        self.direct.extend(sends);
+        self.direct.sort_by_key(|send| std::cmp::Reverse(send.at));
         conn
+    }
+
+    /// This happens to the server so long after the start.
+    pub fn strike(&mut self, after: Duration, fate: Fate) {
+        self.fates.push((START + after, fate));
+        self.fates.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
     }
 
     /// The server connection of a client.
     pub fn conn(&self, pair: usize) -> usize {
-        self.pairs[pair].conn
+        self.pairs[pair].conn.expect("it has connected")
+    }
+
+    /// The client of a server connection, unless it is beside the proxy.
+    pub fn owner(&self, conn: usize) -> Option<usize> {
+        self.owners[conn]
     }
 
     /// Whether this was told.
@@ -238,7 +274,7 @@ impl World {
     /// Database and words of what one client's connection executed.
     pub fn executed(&self, pair: usize) -> Vec<(u32, Vec<String>)> {
         let conn = self.pairs[pair].conn;
-        let mine = self.server.log.iter().filter(|entry| entry.conn == conn);
+        let mine = self.server.log.iter().filter(|entry| Some(entry.conn) == conn && entry.is_command());
         mine.map(|entry| (entry.db, entry.words.clone())).collect()
     }
 
@@ -246,8 +282,7 @@ impl World {
     pub fn run(&mut self, most: Duration) {
         self.ready.extend(0..self.pairs.len());
         loop {
-            self.steps += 1;
-            assert!(self.steps < STEPS_MAX, "goes round and round at {:?}", self.now);
+            self.count_step();
             while let Some(pair) = self.ready.pop_first() {
                 self.drive(pair);
             }
@@ -257,445 +292,243 @@ impl World {
                 return;
             }
             self.now = self.now.max(next);
+            self.strike_due();
             self.arrive();
             self.server.advance(self.now);
             self.collect_sent();
-            if self.deadline <= self.now {
-                self.with(|_, _| ());
+            self.call_gates();
+            self.watch_patience();
+        }
+    }
+
+    pub(crate) fn count_step(&mut self) {
+        self.steps += 1;
+        assert!(self.steps < STEPS_MAX, "goes round and round at {:?}", self.now);
+    }
+
+    fn next(&self) -> Time {
+        let pairs = self.pairs.iter().map(|pair| pair.next(self.now));
+        let shells = self.shells.iter().map(|shell| shell.deadline.min(shell.question));
+        let direct = self.direct.last().map_or(Time::NEVER, |send| send.at);
+        let fate = self.fates.last().map_or(Time::NEVER, |(at, _)| *at);
+        let back = self.down_until.unwrap_or(Time::NEVER);
+        pairs.chain(shells).chain([direct, fate, back, self.server.next()]).min().unwrap_or(Time::NEVER)
+    }
+
+    fn strike_due(&mut self) {
+        let now = self.now;
+        if self.down_until.is_some_and(|until| until <= now) {
+            self.down_until = None;
+            self.note(&Step::Fate("the server is back"));
+        }
+        while self.fates.last().is_some_and(|(at, _)| *at <= now) {
+            match self.fates.pop() {
+                Some((_, Fate::Crash(down))) if self.down_until.is_none() => self.crash(down),
+                Some((_, Fate::Cut(pair))) => {
+                    if let Some(conn) = self.pairs[pair].conn {
+                        self.server.cut(conn, now);
+                    }
+                }
+                _ => {}
             }
         }
     }
 
-    fn next(&self) -> Time {
-        let pairs = self.pairs.iter().map(|pair| {
-            let timer = pair.timer.filter(|timer| *timer > self.now && !pair.ended).unwrap_or(Time::NEVER);
-            let blocked = if pair.blocked_until > self.now { pair.blocked_until } else { Time::NEVER };
-            let leaves = if pair.client_closed || pair.ended { Time::NEVER } else { pair.leaves };
-            let leaves = if leaves <= self.now { Time::NEVER } else { leaves };
-            let from_client = pair.from_client.front().map_or(Time::NEVER, |(at, _)| *at);
-            let from_client = if pair.ended { Time::NEVER } else { from_client };
-            timer
-                .min(blocked)
-                .min(leaves)
-                .min(from_client)
-                .min(pair.to_server.next())
-                .min(pair.from_server.next())
-        });
-        let direct = self.direct.last().map_or(Time::NEVER, |(at, ..)| *at);
-        pairs.fold(self.server.next().min(self.deadline).min(direct), Time::min)
+    fn crash(&mut self, down: Duration) {
+        self.note(&Step::Fate("the server crashes"));
+        let now = self.now;
+        self.server.crash(now);
+        for conn in self.server.take_closed_now() {
+            if let Some(pair) = self.owners[conn] {
+                self.pairs[pair].from_server.tear(now, &mut self.network);
+            }
+        }
+        self.down_until = Some(now + down);
     }
 
     /// What was on its way and is due.
     fn arrive(&mut self) {
         let now = self.now;
-        while self.direct.last().is_some_and(|(at, ..)| *at <= now) {
-            let Some((_, conn, bytes)) = self.direct.pop() else { return };
+        while self.direct.last().is_some_and(|send| send.at <= now) {
+            let Some(Direct { slot, bytes, .. }) = self.direct.pop() else { return };
+            if self.down_until.is_some() {
+                continue;
+            }
+            if self.server.is_closed(self.slots[slot]) {
+                self.owners.push(None);
+                self.slots[slot] = self.server.connect();
+            }
+            self.server.receive(self.slots[slot], &bytes, now);
+        }
+        for at in 0..self.pairs.len() {
+            self.arrive_at(at);
+        }
+    }
+
+    fn arrive_at(&mut self, at: usize) {
+        let now = self.now;
+        if self.pairs[at].conn.is_none() {
+            if self.pairs[at].starts > now {
+                return;
+            }
+            if let Some(until) = self.down_until {
+                // It is refused, and tries again.
+                self.pairs[at].starts = until + self.network.rng.span((MS, 20 * MS));
+                return;
+            }
+            self.connect(at);
+            self.note(&Step::Connects(at));
+            self.ready.insert(at);
+        }
+        let pair = &mut self.pairs[at];
+        let conn = pair.conn.expect("it has connected");
+        while let Some(bytes) = pair.to_server.pop(now) {
             self.server.receive(conn, &bytes, now);
         }
-        for (at, pair) in self.pairs.iter_mut().enumerate() {
-            while let Some(bytes) = pair.to_server.pop(now) {
-                self.server.receive(pair.conn, &bytes, now);
-            }
-            while let Some(bytes) = pair.from_server.pop(now) {
-                pair.server_inbox.extend(bytes);
-                self.ready.insert(at);
-            }
-            while pair.from_client.front().is_some_and(|(at, _)| *at <= now) {
-                pair.client_inbox
-                    .extend(pair.from_client.pop_front().into_iter().flat_map(|(_, bytes)| bytes));
-                self.ready.insert(at);
-            }
-            let due = pair.timer.is_some_and(|timer| timer <= now);
-            if due || pair.blocked_until == now || (pair.leaves <= now && !pair.client_closed) {
-                self.ready.insert(at);
-            }
+        let mut ready = false;
+        while let Some(bytes) = self.pairs[at].from_server.pop(now) {
+            self.note(&Step::FromServer(at, &bytes));
+            let pair = &mut self.pairs[at];
+            pair.server_closed |= bytes.is_empty();
+            pair.server_inbox.extend(bytes);
+            ready = true;
         }
-    }
-
-    fn collect_sent(&mut self) {
-        for (conn, bytes) in self.server.take_sent() {
-            if let Some(pair) = self.owners[conn] {
-                if self.network.loses_replies && self.network.rng.one_in(20) {
-                    let found = self.now + self.network.rng.span((MS, RETRANSMISSION_MAX));
-                    let pipe = &mut self.pairs[pair].from_server;
-                    pipe.latest = pipe.latest.max(found);
-                }
-                self.pairs[pair].from_server.push(&bytes, 1, self.now, &mut self.network);
+        while self.pairs[at].from_client.front().is_some_and(|(at, _)| *at <= now) {
+            let Some((sent, bytes)) = self.pairs[at].from_client.pop_front() else { break };
+            // Who has left sends no more.
+            if sent <= self.pairs[at].leaves {
+                self.note(&Step::Sends(at, &bytes));
+                self.pairs[at].client_inbox.extend(bytes);
             }
+            ready = true;
         }
-    }
-
-    /// Every call of the gate goes through here, as in the proxy.
-    fn with<R>(&mut self, change: impl FnOnce(&mut Gate, Time) -> R) -> R {
-        let script_in_flight =
-            self.pairs.iter().any(|pair| !pair.ended && pair.session.scripts_in_flight() > 0);
-        let now = self.now;
-        let result = change(&mut self.gate, now);
-        self.deadline = self.gate.tick(script_in_flight, now);
-        assert!(self.deadline > now, "the gate wants to be called again at once");
-        self.woken = self.gate.woken().collect();
-        for ticket in &self.woken {
-            let waiter = self.pairs.iter().position(|pair| pair.place == Place::Waiting(*ticket));
-            self.ready.extend(waiter);
-        }
-        self.events.extend(self.gate.events().map(|event| (now, event)));
-        match (self.gate.busy(), self.episode) {
-            (None, _) => self.episode = None,
-            (Some(_), None) => self.episode = Some(now),
-            _ => {}
-        }
-        result
-    }
-
-    fn is_free(&self, at: usize) -> bool {
-        let free = self.now < self.gate.free_until() || (!self.policy.strict && self.gate.busy().is_none());
-        free && self.pairs[at].session.may_join(self.gate.lease_width(), self.now)
-    }
-
-    fn drive(&mut self, at: usize) {
-        while !self.pairs[at].ended {
-            let mut progress = self.read_server(at);
-            progress |= self.read_client(at);
-            progress |= self.send(at);
-            progress |= self.check_budget(at);
-            self.steps += 1;
-            assert!(self.steps < STEPS_MAX, "goes round and round at {:?}", self.now);
-            if !progress {
-                break;
-            }
-        }
-        self.finish(at);
-    }
-
-    fn end(&mut self, at: usize) {
-        self.pairs[at].ended = true;
-        if let Some(ticket) = self.take_ticket(at) {
-            self.with(|gate, now| gate.leave(ticket, now));
-        }
-    }
-
-    fn finish(&mut self, at: usize) {
-        let now = self.now;
         let pair = &mut self.pairs[at];
-        if pair.ended {
-            return;
+        if pair.reads_at <= now {
+            pair.take_replies(now);
+            ready = true;
         }
-        let answered = pair.session.is_quiet() && !pair.session.is_tunnel();
-        if pair.session.is_refused() {
-            return self.end(at);
-        }
-        if !pair.client_closed {
-            return;
-        }
-        if answered || (pair.client_lost && pair.session.is_idle()) {
-            return self.end(at);
-        }
-        if !pair.server_told && pair.session.outgoing().is_empty() && !pair.session.has_unsent() {
-            pair.server_told = true;
-            pair.timer = Some(now + ORPHAN_WAIT);
-        }
-        if pair.server_told && pair.timer.is_some_and(|timer| timer <= now) {
-            self.end(at);
-        }
-    }
-
-    fn read_client(&mut self, at: usize) -> bool {
-        let now = self.now;
-        let pair = &mut self.pairs[at];
-        if pair.client_closed || pair.ended || !pair.session.wants_read() {
-            return false;
-        }
-        if pair.client_inbox.is_empty() {
-            if pair.session.is_poisoned() {
-                pair.session.unpoison();
+        let due = pair.timer.is_some_and(|timer| timer <= now);
+        let leaves = pair.leaves <= now && !pair.client_closed && !pair.ended;
+        if leaves && pair.leaves == now {
+            let (how, resets) = (pair.how.text(), pair.how == Leave::Reset);
+            if resets && self.network.rng.one_in(2) {
+                pair.client_inbox.clear();
             }
-            if pair.leaves > now {
-                return false;
-            }
-            pair.client_closed = true;
-            let waits = matches!(pair.place, Place::Waiting(_)) || pair.session.is_held();
-            pair.gone = Some((now, waits));
-            pair.session.client_gone();
-            return true;
+            self.note(&Step::Leaves(at, how));
         }
-        let all = pair.client_inbox.len().min(READ_BYTES);
-        let count = if self.network.rng.one_in(2) { all } else { 1 + self.network.rng.index(all) };
-        let bytes: Vec<u8> = pair.client_inbox.drain(..count).collect();
-        pair.accepted += count;
-        let mut out = Out::default();
-        match pair.session.client_bytes(&bytes, now, &mut out) {
-            Ok(_) => {}
-            Err(error) => {
-                pair.error = Some(error);
-                self.end(at);
-                return true;
-            }
-        }
-        if let Some((command, reply)) = pair.sizes {
-            let answered = pair.replies.len() / reply * command;
-            pair.held_max = pair.held_max.max(pair.accepted - answered);
-        }
-        self.pairs[at].given_up += out.given_up;
-        self.deliver(at, &[], &out);
-        true
-    }
-
-    fn read_server(&mut self, at: usize) -> bool {
-        let now = self.now;
-        let pair = &mut self.pairs[at];
-        if pair.ended || pair.server_inbox.is_empty() {
-            return false;
-        }
-        let all = pair.server_inbox.len().min(READ_BYTES);
-        let count = if self.network.rng.one_in(2) { all } else { 1 + self.network.rng.index(all) };
-        let bytes: Vec<u8> = pair.server_inbox.drain(..count).collect();
-        let mut out = Out::default();
-        let read = pair.session.server_bytes(&bytes, now, &mut out);
-        self.deliver(at, &bytes, &out);
-        self.report(at, &out);
-        self.settle_doubt(at);
-        if let Err(error) = read {
-            self.pairs[at].error = Some(error);
-            self.end(at);
-        }
-        true
-    }
-
-    fn deliver(&mut self, at: usize, read: &[u8], out: &Out) {
-        if out.pieces().is_empty() || self.pairs[at].client_lost {
-            return;
-        }
-        let now = self.now;
-        let pair = &mut self.pairs[at];
-        if pair.client_closed && pair.vanishes {
-            pair.client_lost = true;
-            pair.session.client_lost();
-            if pair.session.is_idle() {
-                self.leave_gate(at);
-            }
-            return;
-        }
-        let bytes = out.to_client(read);
-        pair.reply_times.push((now, bytes.len()));
-        pair.replies.extend(bytes);
-    }
-
-    fn report(&mut self, at: usize, out: &Out) {
-        let now = self.now;
-        self.events.extend(out.events.iter().map(|event| (now, event.clone())));
-        if let Some(sent) = out.proof {
-            if let Place::Sent(ticket) = self.pairs[at].place {
-                self.pairs[at].place = Place::Away;
-                self.with(|gate, now| gate.answered(Some(ticket), Outcome::Proof, sent, now));
-            } else if sent >= self.gate.proof_wanted_after() {
-                self.with(|gate, now| gate.answered(None, Outcome::Proof, sent, now));
-            }
-        }
-        if let Some((cause, sent)) = out.rejection {
-            let ticket = self.take_ticket(at);
-            let session = &self.pairs[at].session;
-            let ask = session.is_held().then(|| session.ask());
-            let ticket = self.with(|gate, now| {
-                let ticket = gate.rejected(ticket, ask, cause, sent, now);
-                gate.also_rejected(out.rejected.saturating_sub(1));
-                ticket
-            });
-            self.pairs[at].place = ticket.map_or(Place::Away, Place::Waiting);
-            self.look_if_woken(at);
-        } else if let Place::Sent(ticket) = self.pairs[at].place
-            && self.pairs[at].session.is_idle()
-        {
-            self.pairs[at].place = Place::Away;
-            self.with(|gate, now| gate.answered(Some(ticket), Outcome::Unclear, now, now));
-        }
-        if out.script_answered {
-            self.with(Gate::script_answered);
-        }
-        if out.given_up > 0 {
-            self.pairs[at].given_up += out.given_up;
-            self.with(|gate, _| gate.gave_up(out.given_up));
-        }
-    }
-
-    /// A script that answers BUSY may have run. If the gate cannot tell, the session asks the server.
-    fn settle_doubt(&mut self, at: usize) {
-        let now = self.now;
-        let Some((cause, sent)) = self.pairs[at].session.doubt() else { return };
-        if self.gate.busy().is_some() {
-            self.pairs[at].session.confirm_rejection();
-            if self.pairs[at].place == Place::Away {
-                let ask = Some(self.pairs[at].session.ask());
-                let ticket = self.with(|gate, now| gate.rejected(None, ask, cause, sent, now));
-                self.pairs[at].place = ticket.map_or(Place::Away, Place::Waiting);
-                self.look_if_woken(at);
-            }
-        } else if self.gate.cannot_be_busy(sent, now) {
-            let mut out = Out::default();
-            self.pairs[at].session.deny_rejection(now, &mut out);
-            self.deliver(at, &[], &out);
-            self.report(at, &out);
-        }
-    }
-
-    /// The gate may let go in the same moment whom it was just told of.
-    fn look_if_woken(&mut self, at: usize) {
-        if let Place::Waiting(ticket) = self.pairs[at].place
-            && self.woken.contains(&ticket)
-        {
+        if ready || due || leaves || self.pairs[at].blocked_until == now {
             self.ready.insert(at);
         }
     }
 
-    fn take_ticket(&mut self, at: usize) -> Option<Ticket> {
-        match std::mem::replace(&mut self.pairs[at].place, Place::Away) {
-            Place::Away => None,
-            Place::Waiting(ticket) | Place::Sent(ticket) => Some(ticket),
-        }
-    }
-
-    fn send(&mut self, at: usize) -> bool {
+    fn collect_sent(&mut self) {
         let now = self.now;
-        let mut progress = false;
-        loop {
-            if self.pairs[at].ended || !self.write_server(at, &mut progress) {
-                return progress;
+        self.tell_of_server();
+        for (conn, bytes) in self.server.take_sent() {
+            let Some(pair) = self.owners[conn] else { continue };
+            let pipe = &mut self.pairs[pair].from_server;
+            if self.network.loses_replies && self.network.rng.one_in(20) {
+                pipe.lose(now, &mut self.network);
             }
-            match self.pairs[at].session.want() {
-                Want::Nothing => return progress,
-                Want::Pass => {
-                    if let Some(ticket) = self.take_ticket(at) {
-                        self.with(|gate, now| gate.leave(ticket, now));
-                    }
-                    self.pairs[at].session.send(Pass::One, now);
-                }
-                // It waited when its client went, and waits no longer: what is left counts as given up.
-                Want::Gate(_) if self.is_over(at) => {
-                    if self.pairs[at].session.is_idle() {
-                        self.leave_gate(at);
-                    }
-                    return progress;
-                }
-                Want::Gate(_) if self.pairs[at].place == Place::Away && self.is_free(at) => {
-                    self.pairs[at].session.send(Pass::Free, now);
-                }
-                Want::Gate(_) if !self.pairs[at].session.is_idle() => return progress,
-                Want::Gate(ask) => {
-                    if !self.ask_gate(at, ask) {
-                        return progress;
-                    }
-                }
+            pipe.push(&bytes, 1, now, &mut self.network);
+        }
+        for conn in self.server.take_closed() {
+            if let Some(pair) = self.owners[conn] {
+                self.pairs[pair].from_server.close(now, &mut self.network);
             }
-            progress = true;
+        }
+        match (self.server.is_open() && self.down_until.is_none(), self.open_since) {
+            (true, None) => self.open_since = Some(now),
+            (true, Some(_)) => {}
+            (false, _) => self.open_since = None,
         }
     }
 
-    fn is_over(&self, at: usize) -> bool {
-        self.pairs[at].gone.is_some_and(|(gone, waited)| waited && self.now - gone > GONE_WAIT)
+    fn tell_of_server(&mut self) {
+        for entry in &self.server.log[self.logged..] {
+            self.trace.note(entry.at, &Step::Executed(entry));
+        }
+        self.logged = self.server.log.len();
+        for (conn, name) in &self.server.rejected[self.rejected..] {
+            self.trace.note(self.now, &Step::Rejected(*conn, name));
+        }
+        self.rejected = self.server.rejected.len();
     }
 
-    /// `false`: the socket is full.
-    fn write_server(&mut self, at: usize, progress: &mut bool) -> bool {
+    fn call_gates(&mut self) {
+        for shell in 0..self.shells.len() {
+            if self.shells[shell].question <= self.now && !self.server.is_stalled() {
+                let (busy, now) = (self.server.is_busy(), self.now);
+                self.shells[shell].observed(!busy, now);
+                self.settle(shell);
+            } else if self.shells[shell].question <= self.now {
+                self.shells[shell].question = self.now + 250 * MS;
+            }
+            if self.shells[shell].deadline <= self.now {
+                self.settle(shell);
+            }
+        }
+    }
+
+    /// Somebody waits although the server has been open for long.
+    fn watch_patience(&mut self) {
+        let Some(open) = self.open_since else { return };
+        let late = |pair: &Pair| {
+            !pair.ended && pair.waits.is_some_and(|since| self.now - since.max(open) > PATIENCE)
+        };
+        if let Some(at) = self.pairs.iter().position(late) {
+            self.pairs[at].waits = None;
+            self.fault(&format!("client {at} waits, yet the server is open"));
+        }
+    }
+
+    /// Every call of a gate goes through here, as in the proxy. `over`: who has this ticket does not try any more.
+    pub(crate) fn with<R>(
+        &mut self,
+        at: usize,
+        over: Option<Ticket>,
+        change: impl FnOnce(&mut Gate, Time) -> R,
+    ) -> R {
+        let shell = self.pairs[at].shell;
+        self.shells[shell].forget(over);
+        let result = change(&mut self.shells[shell].gate, self.now);
+        self.settle(shell);
+        result
+    }
+
+    fn settle(&mut self, shell: usize) {
         let now = self.now;
-        while !self.pairs[at].session.outgoing().is_empty() {
-            let pair = &mut self.pairs[at];
-            if pair.blocked_until > now {
-                return false;
+        let mine = |pair: &&Pair| pair.shell == shell && !pair.ended;
+        let scripts = self.pairs.iter().filter(mine).any(|pair| pair.session.scripts_in_flight() > 0);
+        let fault = self.shells[shell].settle(scripts, now);
+        for ticket in self.shells[shell].woken.clone() {
+            let waits = |pair: &Pair| pair.shell == shell && pair.place == Place::Waiting(ticket);
+            if let Some(at) = self.pairs.iter().position(waits) {
+                self.note(&Step::Woken(at));
+                self.ready.insert(at);
             }
-            if self.pairs[at].session.needs_lease() && !self.is_free(at) {
-                self.pairs[at].session.take_back();
-                if self.pairs[at].session.outgoing().is_empty() {
-                    return true;
-                }
-            }
-            let pair = &mut self.pairs[at];
-            let all = pair.session.outgoing().len();
-            let (few, full) = (self.network.rng.one_in(8), self.network.rng.one_in(32));
-            let count = if few { 1 + self.network.rng.index(all) } else { all };
-            let bytes = pair.session.outgoing()[..count].to_vec();
-            pair.to_server.push(&bytes, SEGMENT_BYTES, now, &mut self.network);
-            pair.writes.push((now, count));
-            if full {
-                pair.blocked_until = now + self.network.rng.span((Duration::from_micros(10), MS));
-            }
-            let mut out = Out::default();
-            pair.session.wrote(count, &mut out);
-            if out.rejection.is_some() || !out.pieces().is_empty() {
-                self.deliver(at, &[], &out);
-                self.report(at, &out);
-            }
-            *progress = true;
         }
-        true
+        let events: Vec<_> = self.shells[shell].gate.events().collect();
+        for event in events {
+            self.tell(shell, event);
+        }
+        if let Some(fault) = fault {
+            self.fault(&fault);
+        }
     }
 
-    fn ask_gate(&mut self, at: usize, mut ask: Ask) -> bool {
-        let now = self.now;
-        ask.scout &= !self.pairs[at].client_lost;
-        let ticket = self.take_ticket(at);
-        let answer = self.with(|gate, now| gate.ask(ticket, ask, now));
-        let pair = &mut self.pairs[at];
-        match answer {
-            Answer::Free => pair.session.send(Pass::Free, now),
-            Answer::One(ticket) => {
-                if !pair.client_closed && !pair.session.wants_read() && pair.leaves <= now {
-                    pair.place = ticket.map_or(Place::Away, Place::Waiting);
-                    pair.client_closed = true;
-                    pair.gone.get_or_insert((now, true));
-                    pair.session.client_gone();
-                    self.leave_gate(at);
-                    return false;
-                }
-                pair.place = ticket.map_or(Place::Away, Place::Sent);
-                pair.session.send(Pass::One, now);
-            }
-            Answer::Wait(ticket) => {
-                pair.place = Place::Waiting(ticket);
-                if pair.client_closed && (pair.session.is_held() || self.episode.is_some()) {
-                    self.leave_gate(at);
-                } else if !pair.client_closed {
-                    pair.session.wait_began(now);
-                    pair.timer = pair.session.deadline();
-                    self.look_if_woken(at);
-                }
-                return false;
-            }
-        }
-        true
+    pub(crate) fn tell(&mut self, shell: usize, event: Event) {
+        self.note(&Step::Told(shell, &event));
+        self.events.push((self.now, event));
     }
 
-    fn leave_gate(&mut self, at: usize) {
-        if let Some(ticket) = self.take_ticket(at) {
-            self.with(|gate, now| gate.leave(ticket, now));
-        }
-        self.pairs[at].session.abandon();
+    pub(crate) fn note(&mut self, step: &Step<'_>) {
+        self.trace.note(self.now, step);
     }
 
-    fn check_budget(&mut self, at: usize) -> bool {
-        let (now, episode) = (self.now, self.episode);
-        let pair = &mut self.pairs[at];
-        if pair.ended || !matches!(pair.place, Place::Waiting(_)) || pair.client_closed {
-            if !pair.client_closed {
-                pair.timer = None;
-            }
-            return false;
-        }
-        pair.timer = pair.session.deadline();
-        if pair.timer.is_none_or(|timer| timer > now) {
-            return false;
-        }
-        let mut out = Out::default();
-        pair.session.expire(episode, now, &mut out);
-        pair.given_up += out.given_up;
-        self.deliver(at, &[], &out);
-        if out.given_up > 0 {
-            self.with(|gate, _| gate.gave_up(out.given_up));
-        }
-        if self.pairs[at].session.is_quiet()
-            && let Some(ticket) = self.take_ticket(at)
-        {
-            self.with(|gate, now| gate.leave(ticket, now));
-        }
-        self.pairs[at].timer = None;
-        true
+    /// What must not be.
+    pub(crate) fn fault(&mut self, text: &str) {
+        self.note(&Step::Fault(text));
+        self.faults.push(text.to_owned());
     }
 }
