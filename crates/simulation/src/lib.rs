@@ -8,10 +8,12 @@ mod pair;
 mod play;
 pub mod program;
 mod random;
+mod scenario;
 pub mod server;
 mod shell;
 mod text;
 mod trace;
+mod verdict;
 pub mod world;
 
 use std::time::Duration;
@@ -20,7 +22,9 @@ pub use network::Cuts;
 pub use pair::{Leave, Pair, Reader};
 pub use play::{Counts, Story, play, tell};
 pub use random::Rng;
+pub use scenario::Scenario;
 pub use text::{BUSY, cmd, encode, parse, pipeline, words};
+pub use verdict::Refused;
 
 /// A millisecond.
 pub const MS: Duration = Duration::from_millis(1);

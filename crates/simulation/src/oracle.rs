@@ -93,7 +93,7 @@ pub fn like_quiet(world: &World, client: usize, commands: &[Vec<String>]) -> Res
 }
 
 /// Where two streams of replies begin to differ.
-fn difference(got: &[u8], wanted: &[u8]) -> String {
+pub(crate) fn difference(got: &[u8], wanted: &[u8]) -> String {
     let same = got.iter().zip(wanted).take_while(|(a, b)| a == b).count();
     let part = |bytes: &[u8]| {
         let end = bytes.len().min(same + 200);

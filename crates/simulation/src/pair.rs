@@ -229,11 +229,15 @@ impl Pair {
         }
     }
 
-    /// More of the client is kept than it should be.
+    /// More of the client is kept than it should be: the window, or one command that is larger, and one read.
     fn keeps_too_much(&self) -> Option<String> {
-        let answered = if self.answered == 0 { 0 } else { *self.ends.get(self.answered - 1)? };
-        let held = self.accepted - answered;
-        (!self.ends.is_empty() && held > WINDOW_BYTES + READ_BYTES).then(|| format!("{held} bytes are held"))
+        let end = |number: usize| if number == 0 { 0 } else { self.ends[number - 1] };
+        if self.ends.len() <= self.answered {
+            return None;
+        }
+        let held = self.accepted - end(self.answered);
+        let first = end(self.answered + 1) - end(self.answered);
+        (held > first.max(WINDOW_BYTES) + READ_BYTES).then(|| format!("{held} bytes are held"))
     }
 }
 

@@ -1,15 +1,15 @@
 //! A world from a seed, played and judged.
 
+use std::any::Any;
 use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
-use unbusy_core::{Event, Policy};
+use unbusy_core::Event;
 
-use crate::oracle::like_quiet;
-use crate::program::{program, sends};
-use crate::server::{Flavor, Settings};
+use crate::scenario::Scenario;
+use crate::verdict::{Refused, judge};
 use crate::world::{START, World};
-use crate::{MS, Rng, encode};
 
 /// What happened in one world, or in many.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Counts {
     pub stalls: u64,
     /// Holes.
     pub holes: u64,
+    /// What clients were told instead of having their commands executed.
+    pub refused: Refused,
 }
 
 impl Counts {
@@ -37,6 +39,10 @@ impl Counts {
         self.episodes += other.episodes;
         self.stalls += other.stalls;
         self.holes += other.holes;
+        self.refused.nulls += other.refused.nulls;
+        self.refused.busy += other.refused.busy;
+        self.refused.aborts += other.refused.aborts;
+        self.refused.twice += other.refused.twice;
     }
 }
 
@@ -62,46 +68,52 @@ pub struct Story {
     pub verdict: Result<(), String>,
 }
 
+/// No world has things to do for longer.
+const LONG: Duration = Duration::from_secs(900);
+
 /// Plays the world of this seed.
 pub fn play(seed: u64) -> Story {
-    let mut rng = Rng(seed);
-    let flavor = rng.pick(&[Flavor::Redis7, Flavor::Valkey9]);
-    let settings = Settings { flavor, ..Settings::default() };
-    let delay = (Duration::from_micros(20), 3 * MS);
-    let mut world = World::new(seed, settings, Policy::default(), delay);
-    if rng.one_in(2) {
-        world.lose_replies();
-    }
-    let clients = 1 + rng.index(6);
-    let length = 1 + rng.index(60);
-    let programs: Vec<_> = (0..clients).map(|client| program(&mut rng, client, length)).collect();
-    for program in &programs {
-        let sends = sends(&mut rng, program);
-        world.client(sends);
-    }
-    let scripts = (0..=rng.below(5)).map(|_| {
-        let length = 30 + rng.below(270);
-        (MS * rng.below(1_000) as u32, encode(&["EVAL", &format!("run-{length}"), "0", "beside"]))
-    });
-    let scripts: Vec<_> = scripts.collect();
-    world.direct(scripts);
-    world.run(Duration::from_secs(300));
-    let judged: Result<Vec<_>, String> =
-        programs.iter().enumerate().map(|(client, program)| like_quiet(&world, client, program)).collect();
+    let scenario = Scenario::of(seed);
+    unfold(&scenario, scenario.world()).0
+}
+
+/// Plays the world of this seed and tells what happens in it, line by line.
+pub fn tell(seed: u64) -> (Vec<String>, Story) {
+    let scenario = Scenario::of(seed);
+    let mut world = scenario.world();
+    world.write_down();
+    let (story, lines) = unfold(&scenario, world);
+    (scenario.to_string().lines().map(str::to_owned).chain(lines).collect(), story)
+}
+
+fn unfold(scenario: &Scenario, mut world: World) -> (Story, Vec<String>) {
+    // A world that panics can still tell what happened before.
+    let ran = panic::catch_unwind(AssertUnwindSafe(|| world.run(LONG)));
+    let verdict = match ran {
+        Ok(()) => judge(&world, &scenario.plans),
+        Err(panic) => Err(message(&*panic)),
+    };
+    let story = Story { counts: count(&world, &verdict), hash: world.hash(), verdict: verdict.map(|_| ()) };
+    (story, world.take_lines())
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text =
+        panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("panicked: {}", text.unwrap_or("?"))
+}
+
+fn count(world: &World, verdict: &Result<Refused, String>) -> Counts {
     let events =
         |wanted: fn(&Event) -> bool| world.events.iter().filter(|(_, event)| wanted(event)).count() as u64;
-    let counts = Counts {
+    let refused = verdict.clone().unwrap_or_default();
+    Counts {
         lasted: world.now - START,
         executed: world.server.log.len() as u64,
         rejected: world.server.rejected.len() as u64,
         episodes: events(|event| matches!(event, Event::EpisodeBegan { .. })),
         stalls: events(|event| matches!(event, Event::StallBegan)),
         holes: events(|event| matches!(event, Event::Hole)),
-    };
-    Story { counts, hash: world.hash(), verdict: judged.map(|_| ()) }
-}
-
-/// Plays the world of this seed and tells what happens in it, line by line.
-pub fn tell(seed: u64) -> (Vec<String>, Story) {
-    (Vec::new(), play(seed))
+        refused,
+    }
 }

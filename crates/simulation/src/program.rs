@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{MS, Rng, encode, words};
+use crate::{BUSY, MS, Rng, encode, words};
 
 /// Groups of commands at random times.
 pub fn sends(rng: &mut Rng, commands: &[Vec<String>]) -> Vec<(Duration, Vec<u8>)> {
@@ -102,5 +102,139 @@ pub fn simple(rng: &mut Rng, client: usize, number: usize) -> String {
             let most = if rng.one_in(8) { 20_000 } else { 30 };
             format!("ECHO x{}", "x".repeat(rng.index(most)))
         }
+    }
+}
+
+/// What kind of program a client has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// All sorts of commands, on keys of its own.
+    Mixed,
+    /// Reads and writes, on keys of its own.
+    Plain,
+    /// Reads and writes, on keys that others write, too.
+    Shared,
+    /// Transactions under WATCH, on keys that others write, too.
+    Transfers,
+    /// Pushes to lists and pops from them, waiting if need be.
+    Works,
+    /// Subscribes, and little else.
+    Subscribes,
+    /// Publishes.
+    Publishes,
+    /// Scripts, some of which answer with what looks like the server's BUSY.
+    Scripts,
+    /// Large values, some larger than the window.
+    Large,
+    /// SCRIPT KILL.
+    Kills,
+}
+
+impl Role {
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Mixed,
+        Self::Plain,
+        Self::Shared,
+        Self::Transfers,
+        Self::Works,
+        Self::Subscribes,
+        Self::Publishes,
+        Self::Scripts,
+        Self::Large,
+        Self::Kills,
+    ];
+
+    /// Each of its commands has one reply.
+    pub(crate) const fn is_countable(self) -> bool {
+        !matches!(self, Self::Mixed | Self::Subscribes)
+    }
+
+    /// What it sends. `unit`: scripts run for about so many milliseconds. `mutes`: it may want no replies.
+    pub(crate) fn program(
+        self,
+        rng: &mut Rng,
+        client: usize,
+        length: usize,
+        unit: u64,
+        mutes: bool,
+    ) -> Vec<Vec<String>> {
+        if self == Self::Mixed {
+            let mut program = program(rng, client, length);
+            let replies = |words: &[String]| words[0] == "CLIENT" && words[1] == "REPLY";
+            program.retain(|words| mutes || !replies(words));
+            return program;
+        }
+        let mut program = Vec::new();
+        while program.len() < length {
+            let number = program.len();
+            self.push(rng, client, number, unit, &mut program);
+        }
+        program
+    }
+
+    fn push(self, rng: &mut Rng, client: usize, number: usize, unit: u64, program: &mut Vec<Vec<String>>) {
+        let tag = format!("{client}:{number}");
+        let text = match self {
+            Self::Mixed | Self::Plain => simple(rng, client, number),
+            Self::Shared => shared(rng, &tag),
+            Self::Transfers => return transfer(rng, &tag, program),
+            Self::Works => match rng.below(4) {
+                0 => format!("BLPOP q{} {}", rng.below(2), 1 + rng.below(3 * unit)),
+                1 => format!("RPUSH q{} {tag} {tag}+", rng.below(2)),
+                2 => format!("SELECT {}", rng.below(2)),
+                _ => format!("RPUSH q{} {tag}", rng.below(2)),
+            },
+            Self::Subscribes => match rng.below(6) {
+                0 => format!("UNSUBSCRIBE c{}", rng.below(2)),
+                1 => "PING".into(),
+                2 => format!("HELLO {}", 2 + rng.below(2)),
+                3 => simple(rng, client, number),
+                _ => format!("SUBSCRIBE c{}", rng.below(2)),
+            },
+            Self::Publishes => format!("PUBLISH c{} {tag}", rng.below(2)),
+            Self::Scripts => script(rng, &tag, unit),
+            Self::Large => {
+                let length = [16_000, 17_000, 33_000, 90_000][rng.index(4)];
+                format!("SET big{client} {tag}{}", "x".repeat(length))
+            }
+            Self::Kills => "SCRIPT KILL".into(),
+        };
+        program.push(words(&text));
+    }
+}
+
+fn shared(rng: &mut Rng, tag: &str) -> String {
+    match rng.below(6) {
+        0 => format!("GET s{}", rng.below(2)),
+        1 => format!("APPEND log {tag}."),
+        2 => "GET log".into(),
+        3 => format!("SET s{} {}", rng.below(2), rng.below(100)),
+        _ => format!("INCR s{}", rng.below(2)),
+    }
+}
+
+fn transfer(rng: &mut Rng, tag: &str, program: &mut Vec<Vec<String>>) {
+    if rng.one_in(4) {
+        return program.push(words(&shared(rng, tag)));
+    }
+    if rng.one_in(2) {
+        program.push(words("WATCH s0 s1"));
+        program.push(words("GET s0"));
+    }
+    program.push(words("MULTI"));
+    for part in 0..=rng.below(2) {
+        program.push(words(&shared(rng, &format!("{tag}/{part}"))));
+    }
+    program.push(words(if rng.one_in(8) { "DISCARD" } else { "EXEC" }));
+}
+
+fn script(rng: &mut Rng, tag: &str, unit: u64) -> String {
+    let own = BUSY.trim_start_matches('-').trim_end().replace(' ', "_");
+    match rng.below(6) {
+        0 => format!("EVAL error-{own} 0 {tag}"),
+        1 => format!("EVAL run-{} 0 {tag}", unit * (5 + rng.below(20)) / 10),
+        2 => format!("EVAL run-0 0 {}{tag}", "x".repeat(1_300)),
+        3 => format!("INCR scripts:{}", &tag[..1]),
+        _ => format!("EVAL run-0 0 {tag}"),
     }
 }

@@ -90,6 +90,8 @@ pub struct World {
     pub events: Vec<(Time, Event)>,
     /// What no session, gate or server must do, but did.
     pub faults: Vec<String>,
+    /// The server is paused at times.
+    pub pauses: bool,
     pub(crate) policy: Policy,
     pub(crate) shells: Vec<Shell>,
     pub(crate) network: Network,
@@ -120,6 +122,7 @@ impl World {
             pairs: Vec::new(),
             events: Vec::new(),
             faults: Vec::new(),
+            pauses: false,
             policy,
             shells: vec![shell],
             network: Network { rng: Rng(seed ^ 2), delay, cuts: Cuts::Some, loses_replies: false },
@@ -264,6 +267,11 @@ impl World {
     /// The client of a server connection, unless it is beside the proxy.
     pub fn owner(&self, conn: usize) -> Option<usize> {
         self.owners[conn]
+    }
+
+    /// How many server connections there were.
+    pub fn connections(&self) -> usize {
+        self.owners.len()
     }
 
     /// Whether this was told.

@@ -246,6 +246,16 @@ impl Server {
         self.conns[conn].dirty |= self.conns[conn].multi.is_some();
     }
 
+    /// Whether EXEC will be refused.
+    pub fn is_spoiled(&self, conn: usize) -> bool {
+        self.conns[conn].dirty
+    }
+
+    /// A command whose reply nobody would see is left out.
+    pub fn pass_over(&mut self, conn: usize) {
+        self.conns[conn].command_done();
+    }
+
     /// EXEC was refused.
     pub fn discard(&mut self, conn: usize) {
         self.conns[conn].end_transaction();
