@@ -224,6 +224,9 @@ impl Gate {
         let out = ticket.and_then(|ticket| self.out.remove(&ticket));
         let role = out.map(|out| out.role);
         let stale = matches!(self.phase, Phase::Open) && self.lease.outdates(sent, now);
+        if !stale && let Some(threshold) = self.lease.learn(sent, now) {
+            self.events.push(Event::ThresholdLearned { threshold });
+        }
         let first = !stale && !matches!(self.phase, Phase::Busy(_));
         if first {
             self.begin_episode(cause, now);
@@ -314,7 +317,7 @@ impl Gate {
     }
 
     /// The threshold was read from the server.
-    pub const fn set_threshold(&mut self, threshold: Option<Duration>) {
+    pub fn set_threshold(&mut self, threshold: Option<Duration>) {
         self.lease.set_threshold(threshold);
     }
 
@@ -463,7 +466,7 @@ impl Gate {
     }
 
     fn prove(&mut self, sent: Time, released: bool, now: Time) {
-        self.lease.prove(sent);
+        self.lease.prove(sent, now);
         // As TCP opens its window: every answer lets two more go, so a server that turns busy again meets no herd.
         if released {
             self.release(now);
@@ -551,9 +554,7 @@ impl Gate {
         if let Phase::Stalled { since, .. } = self.phase {
             self.events.push(Event::StallEnded { lasted: now - since });
         }
-        if let Some(threshold) = self.lease.revoke(now) {
-            self.events.push(Event::ThresholdLearned { threshold });
-        }
+        self.lease.revoke();
         self.events.push(Event::EpisodeBegan { cause });
         // Their replies will tell of a time before BUSY; nobody waits for them any more.
         self.out.clear();

@@ -3,6 +3,10 @@
 //! If a command sent at time `s` was executed, no script was running at some moment after `s`, so the server cannot
 //! begin to answer BUSY before `s + threshold`. Counting from the *sending* matters: a reply can lie in the
 //! server's output buffer for a whole stall and arrive when BUSY has already begun.
+//!
+//! What a proof tells of *another* command is a different question. That one may have overtaken the proof's command on its
+//! way to the server, and have been rejected before that was executed. Only if it was sent after the proof was *heard* has
+//! the server been open in between.
 
 use std::time::Duration;
 
@@ -24,13 +28,25 @@ pub struct Lease {
     round_trip: Duration,
     /// When the command of the latest proof was sent.
     proved: Time,
+    /// When that proof was heard.
+    heard: Time,
+    /// Since when the server cannot have been busy: each proof since then was heard before BUSY can have begun after the
+    /// one before. `None`: it was busy after the latest proof.
+    open_since: Option<Time>,
     until: Time,
 }
 
 impl Lease {
     /// No proof yet.
     pub const fn new(threshold: Option<Duration>) -> Self {
-        Self { threshold, round_trip: Duration::ZERO, proved: Time::ZERO, until: Time::ZERO }
+        Self {
+            threshold,
+            round_trip: Duration::ZERO,
+            proved: Time::ZERO,
+            heard: Time::ZERO,
+            open_since: None,
+            until: Time::ZERO,
+        }
     }
 
     /// How long a lease runs from the sending of its proof: `min(threshold / 4, max(50 ms, 4 × round trip))`.
@@ -50,8 +66,11 @@ impl Lease {
     }
 
     /// The server's threshold became known.
-    pub const fn set_threshold(&mut self, threshold: Option<Duration>) {
-        self.threshold = threshold;
+    pub fn set_threshold(&mut self, threshold: Option<Duration>) {
+        if threshold != self.threshold {
+            self.threshold = threshold;
+            self.open_since = None;
+        }
     }
 
     /// The assumed threshold; `None`: the server never answers BUSY.
@@ -59,9 +78,14 @@ impl Lease {
         self.threshold
     }
 
-    /// A command sent at `sent` was executed.
-    pub fn prove(&mut self, sent: Time) {
-        self.proved = self.proved.max(sent);
+    /// A command sent at `sent` was executed, as is heard now.
+    pub fn prove(&mut self, sent: Time, now: Time) {
+        let open_since = self.open_since.filter(|_| self.cannot_have_begun(now));
+        self.open_since = Some(open_since.unwrap_or(now));
+        if sent > self.proved {
+            self.proved = sent;
+            self.heard = now;
+        }
         self.until = self.until.max(sent + self.width());
     }
 
@@ -87,23 +111,33 @@ impl Lease {
         took < usual / 4
     }
 
+    /// Whether BUSY cannot have begun since the latest proof.
+    fn cannot_have_begun(&self, now: Time) -> bool {
+        self.threshold.is_none_or(|threshold| now < self.proved + threshold)
+    }
+
     /// Whether the server cannot have been busy at any moment from `sent` to `now`.
     pub fn rules_out_busy(&self, sent: Time, now: Time) -> bool {
-        let proved = self.proved != Time::ZERO && sent >= self.proved;
-        proved && self.threshold.is_none_or(|threshold| now < self.proved + threshold)
+        self.open_since.is_some_and(|since| sent >= since) && self.cannot_have_begun(now)
     }
 
     /// Whether the rejection of a command sent at `sent` is older than the latest proof. BUSY cannot have begun
     /// since that proof's command was sent, so the reply was only late.
     pub fn outdates(&self, sent: Time, now: Time) -> bool {
-        sent <= self.proved && self.threshold.is_none_or(|threshold| now < self.proved + threshold)
+        sent <= self.proved && self.cannot_have_begun(now)
     }
 
-    /// The server answered BUSY: no lease. One that comes sooner after a proof than the threshold allows shows that
-    /// the threshold is smaller; `Some` tells the new one.
-    pub fn revoke(&mut self, now: Time) -> Option<Duration> {
+    /// The server answered BUSY: no lease.
+    pub const fn revoke(&mut self) {
         self.until = Time::ZERO;
-        if self.proved == Time::ZERO {
+        self.open_since = None;
+    }
+
+    /// A command sent at `sent` was rejected. If that is sooner after the latest proof than the threshold allows, the
+    /// threshold is smaller; `Some` tells the new one. What was sent before the proof was heard tells nothing: it may have
+    /// been rejected before.
+    pub fn learn(&mut self, sent: Time, now: Time) -> Option<Duration> {
+        if self.proved == Time::ZERO || sent < self.heard {
             return None;
         }
         let limit = (now - self.proved).max(THRESHOLD_MIN);
@@ -128,9 +162,9 @@ mod tests {
     #[test]
     fn the_lease_counts_from_the_sending() {
         let mut lease = Lease::new(Some(200 * MS));
-        lease.prove(at(1_000));
+        lease.prove(at(1_000), at(1_010));
         assert_eq!(lease.until(), at(1_050));
-        lease.prove(at(900));
+        lease.prove(at(900), at(1_020));
         assert_eq!(lease.until(), at(1_050), "an older proof takes nothing away");
     }
 
@@ -178,18 +212,44 @@ mod tests {
     #[test]
     fn an_early_busy_teaches_a_smaller_threshold() {
         let mut lease = Lease::new(Some(DEFAULT_THRESHOLD));
-        assert_eq!(lease.revoke(at(500)), None, "without a proof nothing is learned");
-        lease.prove(at(1_000));
-        assert_eq!(lease.revoke(at(1_120)), Some(120 * MS));
-        assert_eq!(lease.until(), Time::ZERO);
-        lease.prove(at(2_000));
-        assert_eq!(lease.revoke(at(2_121)), None);
+        assert_eq!(lease.learn(at(400), at(500)), None, "without a proof nothing is learned");
+        lease.prove(at(1_000), at(1_010));
+        assert_eq!(lease.learn(at(1_020), at(1_120)), Some(120 * MS));
+        lease.prove(at(2_000), at(2_010));
+        assert_eq!(lease.learn(at(2_020), at(2_121)), None);
+    }
+
+    #[test]
+    fn a_command_that_overtook_the_proofs_teaches_nothing() {
+        let mut lease = Lease::new(Some(100 * MS));
+        lease.prove(at(1_000), at(1_010));
+        assert_eq!(
+            lease.learn(at(1_009), at(1_020)),
+            None,
+            "rejected before the proof's command came, perhaps"
+        );
+        assert!(!lease.rules_out_busy(at(1_009), at(1_020)));
+        assert!(lease.rules_out_busy(at(1_010), at(1_020)));
+    }
+
+    #[test]
+    fn proofs_in_a_row_rule_out_busy_since_the_first() {
+        let mut lease = Lease::new(Some(100 * MS));
+        lease.prove(at(1_000), at(1_010));
+        lease.prove(at(1_080), at(1_099));
+        assert!(lease.rules_out_busy(at(1_010), at(1_179)), "there was no gap");
+        assert!(!lease.rules_out_busy(at(1_010), at(1_180)), "BUSY may have begun");
+        lease.prove(at(1_170), at(1_180));
+        assert!(!lease.rules_out_busy(at(1_179), at(1_190)), "BUSY may have been in between");
+        assert!(lease.rules_out_busy(at(1_180), at(1_190)));
+        lease.revoke();
+        assert!(!lease.rules_out_busy(at(1_180), at(1_190)));
     }
 
     #[test]
     fn a_late_rejection_takes_no_lease_away() {
         let mut lease = Lease::new(Some(100 * MS));
-        lease.prove(at(1_000));
+        lease.prove(at(1_000), at(1_010));
         assert!(lease.outdates(at(990), at(1_050)));
         assert!(!lease.outdates(at(1_001), at(1_050)), "sent behind the proof: this one is news");
         assert!(!lease.outdates(at(990), at(1_100)), "BUSY may have begun again");

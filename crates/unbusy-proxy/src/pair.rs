@@ -255,7 +255,7 @@ impl<'a> Pair<'a> {
         let read = self.session.server_bytes(bytes, now, &mut scratch.out);
         self.deliver(cx, bytes, &scratch.out);
         self.report(cx, &scratch.out, now);
-        self.settle_doubt(cx, scratch, now);
+        self.settle_doubt(cx, scratch);
         read.map_err(End::Session)?;
         Ok(true)
     }
@@ -265,7 +265,7 @@ impl<'a> Pair<'a> {
         self.count_scripts();
         out.events.iter().for_each(notices::log);
         if let Some(sent) = out.proof {
-            self.report_proof(sent, now);
+            self.report_proof(sent);
         }
         if let Some(rejection) = out.rejection {
             let ticket = self.take_ticket();
@@ -287,8 +287,10 @@ impl<'a> Pair<'a> {
     }
 
     /// A script that answers BUSY may have run. If the gate cannot tell, the session asks the server.
-    fn settle_doubt(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Time) {
+    fn settle_doubt(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) {
         let Some(rejection) = self.session.doubt() else { return };
+        // By an older clock BUSY could seem not to have begun yet.
+        let now = self.shared.now();
         match self.shared.was_rejected(rejection.1, now) {
             None => {}
             Some(true) => {
@@ -308,13 +310,17 @@ impl<'a> Pair<'a> {
         }
     }
 
-    fn report_proof(&mut self, sent: Time, now: Time) {
-        if let Place::Sent(ticket) = self.place {
+    fn report_proof(&mut self, sent: Time) {
+        let ticket = match self.place {
+            Place::Sent(ticket) => Some(ticket),
+            _ if self.shared.wants_proof(sent) => None,
+            _ => return,
+        };
+        if ticket.is_some() {
             self.place = Place::Away;
-            self.shared.answered(Some(ticket), Outcome::Proof, sent, now);
-        } else if self.shared.wants_proof(sent) {
-            self.shared.answered(None, Outcome::Proof, sent, now);
         }
+        // When it was heard matters, and it was read later than the clock.
+        self.shared.answered(ticket, Outcome::Proof, sent, self.shared.now());
     }
 
     fn take_ticket(&mut self) -> Option<Ticket> {
