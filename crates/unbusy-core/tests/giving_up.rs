@@ -101,3 +101,12 @@ fn a_transaction_that_is_being_sent_again_is_not_left_half_sent() {
     assert_eq!(hear(&mut session, "*1\r\n+OK\r\n"), "*1\r\n+OK\r\n");
     assert!(session.is_quiet());
 }
+
+#[test]
+fn each_command_gets_its_own_words() {
+    let abort = format!("-EXECABORT Transaction discarded because of: {}", &BUSY[1..]);
+    let commands = "MULTI\r\nINCR n\r\nEXEC\r\nGET n\r\n";
+    let (session, out) = that_was_rejected(commands, &["+OK\r\n+QUEUED\r\n", &abort, BUSY]);
+    assert_eq!(String::from_utf8(out.to_client(b"")).unwrap(), abort + BUSY);
+    assert!(session.is_quiet());
+}

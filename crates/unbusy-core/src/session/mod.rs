@@ -32,7 +32,7 @@ use lane::{Lane, SCOUT_BYTES_MAX};
 pub use out::{Out, Piece};
 use outcome::Elements;
 use ping::{Ahead, PING, Ping};
-use plan::Plan;
+use plan::{ERROR_HEAD_BYTES, Plan};
 
 /// What ends a session; the text goes to the client as an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,8 +99,7 @@ pub struct Session {
     leased: bool,
     /// The head of a reply that is kept back until it is known what it is.
     head: Vec<u8>,
-    /// What the server said when it rejected the command that is held.
-    rejection: Option<Box<[u8]>>,
+    rejections: Rejections,
     flags: Flags,
     /// REPLCONF ACK commands sent, which are answered only when refused.
     unanswered: u32,
@@ -114,6 +113,34 @@ pub struct Session {
     /// What the first rejected command was told, if it is a script.
     doubt: Option<(Cause, Time)>,
     early_bytes: usize,
+}
+
+/// What the server said when it rejected what is held: its clients get these words when the budget is over.
+#[derive(Debug, Default)]
+struct Rejections {
+    command: Option<Box<[u8]>>,
+    /// EXEC gets words of its own.
+    exec: Option<Box<[u8]>>,
+}
+
+impl Rejections {
+    const fn of(&self, kind: Kind) -> Option<&[u8]> {
+        let line = if matches!(kind, Kind::Exec) { &self.exec } else { &self.command };
+        match line {
+            Some(line) => Some(line),
+            None => None,
+        }
+    }
+
+    /// Keeps a line, or the beginning of one that is longer than is read at once.
+    fn note(&mut self, kind: Kind, line: &[u8]) {
+        let kept = &line[..line.len().min(ERROR_HEAD_BYTES)];
+        let end: &[u8] = if kept.ends_with(b"\n") { b"" } else { b"\r\n" };
+        if self.of(kind).and_then(|text| text.strip_suffix(end)) != Some(kept) {
+            let last = if kind == Kind::Exec { &mut self.exec } else { &mut self.command };
+            *last = Some([kept, end].concat().into());
+        }
+    }
 }
 
 /// Where a session stands apart from its commands.
@@ -159,7 +186,7 @@ impl Session {
             plan: Plan::Deliver,
             leased: false,
             head: Vec::new(),
-            rejection: None,
+            rejections: Rejections::default(),
             flags: Flags::default(),
             unanswered: 0,
             elements: None,
@@ -515,7 +542,7 @@ impl Session {
                 return;
             }
             let under_way = self.lane.kept > 0 && self.lane.sent > 0 && !self.flags.probing;
-            if !first.rejected || self.rejection.is_none() || under_way {
+            if !first.rejected || self.rejections.of(first.command.kind).is_none() || under_way {
                 // It has no BUSY of its own yet, or the server has again got a part of the transaction that it ends: it
                 // is sent once more, and the answer is the client's.
                 self.flags.final_try = true;
@@ -533,8 +560,8 @@ impl Session {
 
     /// The rejection of the first command goes to the client.
     fn hand_over_rejection(&mut self, now: Time, out: &mut Out) {
-        let text = self.rejection.clone().unwrap_or_default();
         let kind = self.lane.entries[self.lane.kept].command.kind;
+        let text = self.rejections.of(kind).unwrap_or_default().to_vec();
         let skip = self.client.skip;
         self.say_reply(&text, out);
         self.client.skip = skip;
@@ -566,7 +593,7 @@ impl Session {
     }
 
     fn reject_unsent(&mut self, out: &mut Out) {
-        let text = self.rejection.clone().unwrap_or_default();
+        let text = self.rejections.command.clone().unwrap_or_default();
         while self.lane.entries.len() > self.lane.sent {
             let silent = self.lane.entries[self.lane.sent].command.kind == Kind::Empty;
             if !silent {
@@ -589,8 +616,9 @@ impl Session {
     /// ones are given up.
     fn fill_hole(&mut self, event: Event, out: &mut Out) {
         out.events.push(event);
-        let text = self.rejection.clone().unwrap_or_default();
         while self.lane.answered > self.lane.kept {
+            let kind = self.lane.entries[self.lane.kept].command.kind;
+            let text = self.rejections.of(kind).unwrap_or_default().to_vec();
             self.say_reply(&text, out);
             out.given_up += 1;
             let removed = self.lane.remove_first();

@@ -65,7 +65,7 @@ impl Session {
         if self.lane.entries.is_empty() {
             return;
         }
-        let text = self.rejection.as_deref().unwrap_or_default();
+        let text = self.rejections.command.as_deref().unwrap_or_default();
         for entry in self.lane.doubtful().skip(1) {
             entry.early_reply = Some(text.into());
             self.early_bytes += text.len();

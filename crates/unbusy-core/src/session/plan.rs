@@ -5,7 +5,7 @@ use crate::command::{Identity, Kind, ReplyMode};
 use crate::{Cause, Event, aborted, rejected};
 
 /// An error is read no further than this to tell what it is; no rejection is longer.
-const ERROR_HEAD_BYTES: usize = 512;
+pub(super) const ERROR_HEAD_BYTES: usize = 512;
 /// Relaxed order: replies kept behind a rejected command.
 const EARLY_BYTES_MAX: usize = 64 << 20;
 
@@ -251,21 +251,11 @@ impl Session {
         };
         let muted = self.client.muted || self.client.skip;
         let plan = if kind == Kind::Exec && plan == Plan::Deliver && muted { Plan::Mute } else { plan };
-        // What is rejected behind the first waits for the same reason, in whatever words.
-        let first = !self.flags.draining && matches!(plan, Plan::Reject(_) | Plan::Retry(_));
-        if self.flags.refused_finally || first {
-            self.keep_rejection(line);
+        let rejects = self.flags.refused_finally || matches!(plan, Plan::Reject(_) | Plan::Retry(_));
+        if rejects {
+            self.rejections.note(kind, line);
         }
         plan
-    }
-
-    /// In case that the client must get it.
-    fn keep_rejection(&mut self, line: &[u8]) {
-        let kept = &line[..line.len().min(ERROR_HEAD_BYTES)];
-        let end: &[u8] = if kept.ends_with(b"\n") { b"" } else { b"\r\n" };
-        if self.rejection.as_deref().and_then(|text| text.strip_suffix(end)) != Some(kept) {
-            self.rejection = Some([kept, end].concat().into());
-        }
     }
 
     /// An error that answers nothing: REPLCONF ACK was refused, or the server refuses the connection as such
