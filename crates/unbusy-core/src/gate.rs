@@ -35,6 +35,8 @@ const SCOUT_GAP_MAX: Duration = Duration::from_secs(5);
 const TRY_MAX_YOUNG: Duration = Duration::from_millis(25);
 /// Between two tries while a script that came through this process is unanswered: its reply will tell.
 const TRY_BESIDE_SCRIPT: Duration = Duration::from_secs(1);
+/// A try that met a stall took long although the line is short; the next one is no later than this.
+const TRY_MAX: Duration = Duration::from_secs(1);
 /// How far down the queue a better suited waiter is looked for.
 const LOOK_AHEAD: usize = 64;
 
@@ -587,7 +589,7 @@ impl Gate {
         let Phase::Busy(episode) = &mut self.phase else { return };
         let age = now - episode.since;
         let longest = (age / 200).max(TRY_MAX_YOUNG).min(longest).max(first);
-        let wait = (age / 16).clamp(first, longest).max(round_trip * 2);
+        let wait = (age / 16).clamp(first, longest).max((round_trip * 2).min(TRY_MAX));
         episode.next_try = now + wait;
         episode.patience = patience;
         episode.hinted = false;

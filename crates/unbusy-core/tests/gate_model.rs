@@ -424,6 +424,24 @@ fn waiters_that_only_block_are_released() {
 }
 
 /// A leader that leaves, or is never answered, hands over.
+/// The gate has never had an answer, and the leader's try waits for a second script.
+#[test]
+fn a_try_that_met_a_stall_does_not_delay_the_next() {
+    for tries_before in [0, 1] {
+        let mut model = Model::new(Some(THRESHOLD));
+        let leader = model.busy();
+        for took in std::iter::repeat_n(MS, tries_before).chain([THRESHOLD]) {
+            let until = model.next;
+            model.pass(until);
+            let sent = model.now;
+            model.now = model.now + took;
+            model.rejected(leader, sent);
+        }
+        let most = if tries_before == 0 { Duration::from_secs(1) } else { 30 * MS };
+        assert!(model.next - model.now <= most, "{:?}", model.next - model.now);
+    }
+}
+
 #[test]
 fn leadership_is_handed_over() {
     let mut model = Model::new(Some(THRESHOLD));
