@@ -8,7 +8,7 @@ use std::time::Duration;
 use unbusy_core::Event;
 
 use crate::scenario::Scenario;
-use crate::verdict::{Refused, judge};
+use crate::verdict::{Refused, apparent_holes, judge};
 use crate::world::{START, World};
 
 /// What happened in one world, or in many.
@@ -24,8 +24,12 @@ pub struct Counts {
     pub episodes: u64,
     /// Stalls.
     pub stalls: u64,
-    /// Holes.
+    /// Holes that are none of a script's doing.
     pub holes: u64,
+    /// Servers that crashed.
+    pub crashes: u64,
+    /// Clients that left.
+    pub left: u64,
     /// What clients were told instead of having their commands executed.
     pub refused: Refused,
 }
@@ -39,6 +43,8 @@ impl Counts {
         self.episodes += other.episodes;
         self.stalls += other.stalls;
         self.holes += other.holes;
+        self.crashes += other.crashes;
+        self.left += other.left;
         self.refused.nulls += other.refused.nulls;
         self.refused.busy += other.refused.busy;
         self.refused.aborts += other.refused.aborts;
@@ -48,11 +54,20 @@ impl Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { executed, rejected, episodes, stalls, holes, .. } = self;
+        let Self { executed, rejected, episodes, stalls, holes, crashes, left, .. } = self;
+        let Refused { nulls, busy, aborts, twice } = self.refused;
         let hours = self.lasted.as_secs_f64() / 3600.0;
         write!(
             f,
-            "{hours:.2} virtual hours, {executed} commands executed, {rejected} rejected, {episodes} episodes, {stalls} stalls, {holes} holes"
+            "{hours:.2} virtual hours, {executed} commands executed, {rejected} rejected, {episodes} episodes, "
+        )?;
+        write!(
+            f,
+            "{stalls} stalls, {holes} holes, {crashes} crashes, {left} clients left; told to clients: {busy} BUSY, "
+        )?;
+        write!(
+            f,
+            "{nulls} null, {aborts} EXECABORT; {twice} scripts executed twice that spoke like the server"
         )
     }
 }
@@ -113,7 +128,9 @@ fn count(world: &World, verdict: &Result<Refused, String>) -> Counts {
         rejected: world.server.rejected.len() as u64,
         episodes: events(|event| matches!(event, Event::EpisodeBegan { .. })),
         stalls: events(|event| matches!(event, Event::StallBegan)),
-        holes: events(|event| matches!(event, Event::Hole)),
+        holes: events(|event| matches!(event, Event::Hole)).saturating_sub(apparent_holes(world)),
+        crashes: world.crashes,
+        left: world.pairs.iter().filter(|pair| pair.gone.is_some()).count() as u64,
         refused,
     }
 }

@@ -60,6 +60,11 @@ fn speaks_like_server(words: &[String]) -> bool {
     words.get(1).is_some_and(|script| script.starts_with("error-BUSY_Redis"))
 }
 
+/// A script that answers with the server's own words in front of others looks like a hole.
+pub(crate) fn apparent_holes(world: &World) -> u64 {
+    world.server.log.iter().filter(|entry| speaks_like_server(&entry.words)).count() as u64
+}
+
 struct Judge<'a> {
     world: &'a World,
     plans: &'a [Plan],

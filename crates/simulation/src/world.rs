@@ -90,6 +90,8 @@ pub struct World {
     pub events: Vec<(Time, Event)>,
     /// What no session, gate or server must do, but did.
     pub faults: Vec<String>,
+    /// How often the server crashed.
+    pub crashes: u64,
     /// The server is paused at times.
     pub pauses: bool,
     pub(crate) policy: Policy,
@@ -122,6 +124,7 @@ impl World {
             pairs: Vec::new(),
             events: Vec::new(),
             faults: Vec::new(),
+            crashes: 0,
             pauses: false,
             policy,
             shells: vec![shell],
@@ -346,6 +349,7 @@ impl World {
         self.note(&Step::Fate("the server crashes"));
         let now = self.now;
         self.server.crash(now);
+        self.crashes += 1;
         for conn in self.server.take_closed_now() {
             if let Some(pair) = self.owners[conn] {
                 self.pairs[pair].from_server.tear(now, &mut self.network);
