@@ -218,9 +218,9 @@ impl<'a> Judge<'a> {
         let queues = self.server.is_in_transaction(conn);
         let executed = !queues && batch.first().is_some_and(|entry| entry.words == *words);
         match words[0].to_uppercase().as_str() {
-            "EXEC" if queues => {
+            "EXEC" => {
                 let null: &[u8] = if self.server.is_resp3(conn) { b"_\r\n" } else { b"*-1\r\n" };
-                let told = heard.starts_with(null) && self.server.watches(conn);
+                let told = queues && heard.starts_with(null) && self.server.watches(conn);
                 self.server.force_null = told;
                 self.refused.nulls += u64::from(told);
                 if heard.starts_with(b"-EXECABORT") && !self.server.is_spoiled(conn) {
