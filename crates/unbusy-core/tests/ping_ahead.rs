@@ -141,3 +141,15 @@ fn only_scripts_sent_alone_and_small_ones_are_asked_about() {
     let large = format!("EVAL \"return '{}'\" 0\r\n", "x".repeat(1200)).into_bytes();
     assert_eq!(sent(&mut session_with(&large), Pass::One), large);
 }
+
+#[test]
+fn what_the_gate_knows_of_a_script_goes_for_those_behind_it() {
+    let mut session = session_with(&[SCRIPT, SCRIPT].concat());
+    sent(&mut session, Pass::Free);
+    answer(&mut session, &BUSY.repeat(2)).unwrap();
+    assert!(session.doubt().is_some());
+    let mut out = Out::default();
+    session.deny_rejection(Time::ZERO, &mut out);
+    assert_eq!(out.to_client(b""), BUSY.repeat(2));
+    assert!(session.is_quiet(), "none runs twice");
+}
