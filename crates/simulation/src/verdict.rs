@@ -218,6 +218,12 @@ impl<'a> Judge<'a> {
         let queues = self.server.is_in_transaction(conn);
         let executed = !queues && batch.first().is_some_and(|entry| entry.words == *words);
         match words[0].to_uppercase().as_str() {
+            _ if heard.starts_with(BUSY.as_bytes()) && !(executed && speaks_like_server(words)) => {
+                self.refused.busy += 1;
+                self.server.spoil(conn);
+                self.said[conn].replies.extend(BUSY.as_bytes());
+                return Ok(());
+            }
             "EXEC" => {
                 let null: &[u8] = if self.server.is_resp3(conn) { b"_\r\n" } else { b"*-1\r\n" };
                 let told = queues && heard.starts_with(null) && self.server.watches(conn);
@@ -230,12 +236,6 @@ impl<'a> Judge<'a> {
                     self.said[conn].replies.extend(&heard[..line]);
                     return Ok(());
                 }
-            }
-            _ if heard.starts_with(BUSY.as_bytes()) && !(executed && speaks_like_server(words)) => {
-                self.refused.busy += 1;
-                self.server.spoil(conn);
-                self.said[conn].replies.extend(BUSY.as_bytes());
-                return Ok(());
             }
             // Where the client wants no replies, the BUSY of a script that may have run does not show.
             "EVAL" if !queues && !executed && self.server.is_muted(conn) => {
