@@ -128,10 +128,12 @@ pub(crate) enum Role {
     Large,
     /// SCRIPT KILL.
     Kills,
+    /// Writes, a few every few milliseconds.
+    Streams,
 }
 
 impl Role {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Mixed,
         Self::Plain,
         Self::Shared,
@@ -142,6 +144,7 @@ impl Role {
         Self::Scripts,
         Self::Large,
         Self::Kills,
+        Self::Streams,
     ];
 
     /// Each of its commands has one reply.
@@ -198,6 +201,10 @@ impl Role {
                 format!("SET big{client} {tag}{}", "x".repeat(length))
             }
             Self::Kills => "SCRIPT KILL".into(),
+            // Large ones go without a lease, too, and are no scouts.
+            Self::Streams => {
+                format!("SET k{client} {tag}{}", "x".repeat(if rng.one_in(10) { 17_000 } else { 0 }))
+            }
         };
         program.push(words(&text));
     }

@@ -24,6 +24,8 @@ pub struct Scenario {
     delay: (Duration, Duration),
     cuts: Cuts,
     loses_replies: bool,
+    /// Many of the clients write all the time.
+    streams: bool,
     proxies: usize,
     roles: Vec<Role>,
     pub(crate) plans: Vec<Plan>,
@@ -55,6 +57,7 @@ impl Scenario {
             delay: line(&mut rng, threshold),
             cuts: if rng.one_in(10) { Cuts::Bytes } else { Cuts::Some },
             loses_replies: rng.one_in(2),
+            streams: rng.one_in(4),
             proxies: 1 + usize::from(rng.one_in(5)),
             roles: Vec::new(),
             plans: Vec::new(),
@@ -71,14 +74,15 @@ impl Scenario {
     }
 
     fn add_client(&mut self, rng: &mut Rng, unit: Duration, long: Duration) {
-        let mut role = rng.pick(&Role::ALL);
-        if self.cuts == Cuts::Bytes && role == Role::Large {
+        let mut role = if self.streams && rng.one_in(2) { Role::Streams } else { rng.pick(&Role::ALL) };
+        if self.cuts == Cuts::Bytes && matches!(role, Role::Large | Role::Streams) {
             role = Role::Plain;
         }
         let most = match role {
             Role::Kills => 2,
             Role::Large => 8,
             Role::Scripts => 12,
+            Role::Streams => 150,
             _ => 40,
         };
         let length = 1 + rng.index(most);
@@ -86,7 +90,14 @@ impl Scenario {
         let unit_ms = unit.as_millis() as u64;
         let commands = role.program(rng, self.plans.len(), length, unit_ms, mutes);
         let loops = role.is_countable() && rng.one_in(3);
-        let pace = if loops {
+        let pace = if role == Role::Streams {
+            let groups = commands.len().div_ceil(3) as u32;
+            Pace::Timed(
+                (0..groups)
+                    .map(|group| (unit * group / 14 + rng.span((Duration::ZERO, unit / 14)), 3))
+                    .collect(),
+            )
+        } else if loops {
             Pace::Loop(1 + rng.index(8), rng.span((Duration::ZERO, unit / 4)))
         } else {
             Pace::Timed(groups(rng, commands.len(), long))
