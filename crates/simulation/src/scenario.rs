@@ -106,10 +106,11 @@ impl Scenario {
             let how = rng.pick(&[Leave::HalfClose, Leave::Close, Leave::Reset]);
             (rng.span((Duration::ZERO, long)), how)
         });
-        let reader = rng.one_in(6).then(|| Reader {
-            room: rng.pick(&[10, 300, 5_000]),
-            takes: rng.pick(&[10, 100, 5_000]),
-            every: rng.span((US, unit / 4)),
+        let reader = rng.one_in(6).then(|| {
+            let (room, takes) = rng.pick(&[(10, 10), (300, 100), (300, 10), (5_000, 100), (5_000, 5_000)]);
+            // Large replies have to end some time.
+            let every = rng.span((US, unit / 4)) * takes as u32 / 5_000;
+            Reader { room, takes, every: every.max(US) }
         });
         let starts = if rng.one_in(3) { rng.span((Duration::ZERO, long)) } else { Duration::ZERO };
         let shell = rng.index(self.proxies);
