@@ -534,6 +534,13 @@ impl World {
         }
     }
 
+    fn make_way(&mut self, at: usize) {
+        let pair = &self.pairs[at];
+        if matches!(pair.place, Place::Waiting(_)) && pair.session.is_idle() {
+            self.leave(at);
+        }
+    }
+
     fn send(&mut self, at: usize) -> bool {
         let now = self.now;
         let mut progress = false;
@@ -542,7 +549,10 @@ impl World {
                 return progress;
             }
             match self.pairs[at].session.want() {
-                Want::Nothing => return progress,
+                Want::Nothing => {
+                    self.make_way(at);
+                    return progress;
+                }
                 Want::Pass => {
                     self.leave(at);
                     self.pairs[at].session.send(Pass::One, now);

@@ -136,6 +136,41 @@ fn give_up(mut client: Client, patience: Duration) {
     assert_eq!(client.try_read_frame(patience), None, "the server does not stall");
 }
 
+// === Clients behind a hole
+
+/// What no real server does: it rejects the first command of a pipeline and executes the one behind it. The client has its
+/// answers then, and the next one needs not wait until the gate has lost patience with it.
+#[test]
+fn a_client_behind_a_hole_delays_nobody() {
+    const BUSY: &[u8] =
+        b"-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n";
+    let _alone = alone();
+    let server = ScriptedServer::start(|_, stream| {
+        let mut peer = Client::from(stream);
+        let mut rejects = true;
+        while let Some(frame) = peer.try_read_frame(PATIENCE) {
+            // The line seems long, so patience is, too; and the gate hears of the rejection before the hole is seen.
+            thread::sleep(Duration::from_millis(20));
+            let rejected = frame == encode(&["INCR", "n"]) && std::mem::take(&mut rejects);
+            peer.send(if rejected { BUSY } else { b"+OK\r\n" });
+        }
+    });
+    let proxy = proxy_to(&server.url(), &["--busy-threshold", "60s"]);
+    let mut other = Client::connect(proxy.address());
+    assert!(other.cmd(&["PING"]).is_ok());
+    // Without a lease the commands are sent one by one, which makes no hole.
+    let hole = (0..20).find_map(|_| {
+        let mut client = Client::connect(proxy.address());
+        assert!(client.cmd(&["PING"]).is_ok());
+        let got = client.exchange(&[encode(&["INCR", "n"]), encode(&["PING"])].concat(), 2);
+        got[0].starts_with(b"-BUSY").then_some(client)
+    });
+    assert!(hole.is_some(), "there is no hole");
+    let began = Instant::now();
+    assert!(other.cmd(&["PING"]).is_ok());
+    assert!(began.elapsed() < NO_DELAY, "the other one was delayed by {:?}", began.elapsed());
+}
+
 // === Connections that are cut off without a reset
 
 #[test]

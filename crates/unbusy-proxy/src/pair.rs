@@ -348,7 +348,10 @@ impl<'a> Pair<'a> {
                 return Ok(progress);
             }
             match self.session.want() {
-                Want::Nothing => return Ok(progress),
+                Want::Nothing => {
+                    self.make_way(now);
+                    return Ok(progress);
+                }
                 Want::Pass => {
                     if let Some(ticket) = self.take_ticket() {
                         self.shared.leave(ticket, now);
@@ -367,6 +370,16 @@ impl<'a> Pair<'a> {
             }
             self.count_scripts();
             progress = true;
+        }
+    }
+
+    /// Behind a hole a connection may wait at the gate with nothing left to send. Nobody is to wait for it there.
+    fn make_way(&mut self, now: Time) {
+        if let Place::Waiting(ticket) = self.place
+            && self.session.is_idle()
+        {
+            self.place = Place::Away;
+            self.shared.leave(ticket, now);
         }
     }
 
