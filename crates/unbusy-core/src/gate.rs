@@ -22,6 +22,8 @@ use episode::Episode;
 
 /// A scout is not overdue before this.
 const OVERDUE_MIN: Duration = Duration::from_millis(2);
+/// And it is overdue after this: an answer that met a stall must not pass for a very long line.
+const OVERDUE_MAX: Duration = Duration::from_secs(1);
 /// On a long line others wait this long for the first scout's answer before they send one of their own: nobody pays
 /// a round trip there. On a short one they wait until the scout is overdue, so that a stall costs few ghosts.
 const SCOUT_WAIT: Duration = Duration::from_millis(2);
@@ -536,11 +538,11 @@ impl Gate {
     }
 
     fn overdue(&self) -> Duration {
-        OVERDUE_MIN.max(self.lease.round_trip() * 4)
+        (self.lease.round_trip() * 4).clamp(OVERDUE_MIN, OVERDUE_MAX)
     }
 
     fn patience(&self) -> Duration {
-        PATIENCE_MIN.max(self.lease.round_trip() * 4)
+        PATIENCE_MIN.max(self.overdue())
     }
 
     // Open => Stalled: the first scout counts as the first of the series that doubles.

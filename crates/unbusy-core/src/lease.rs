@@ -102,7 +102,7 @@ impl Lease {
 
     /// A busy server rejected a command after so long: the line is no longer than that.
     pub fn measure_rejection(&mut self, took: Duration) {
-        if self.round_trip.is_zero() || Self::is_far_shorter(took, self.round_trip) {
+        if Self::is_far_shorter(took, self.round_trip) {
             self.round_trip = took;
         }
     }
