@@ -143,6 +143,28 @@ fn only_scripts_sent_alone_and_small_ones_are_asked_about() {
 }
 
 #[test]
+fn scripts_that_a_busy_server_rejected_run_although_the_first_one_speaks_like_it() {
+    let ping_rejected = |session: &mut Session| {
+        assert_eq!(sent(session, Pass::One), PING);
+        assert_eq!(answer(session, BUSY).unwrap(), b"");
+    };
+    let confirmed = |session: &mut Session| session.confirm_rejection();
+    for busy in [&ping_rejected as &dyn Fn(&mut Session), &confirmed] {
+        let mut session = session_with(&[SCRIPT, SCRIPT].concat());
+        sent(&mut session, Pass::Free);
+        answer(&mut session, &BUSY.repeat(2)).unwrap();
+        busy(&mut session);
+        assert_eq!(sent(&mut session, Pass::One), PING);
+        assert_eq!(answer(&mut session, b"+PONG\r\n").unwrap(), b"");
+        for _ in 0..2 {
+            assert_eq!(sent(&mut session, Pass::One), [PING, SCRIPT].concat());
+            assert_eq!(answer(&mut session, &[b"+PONG\r\n", BUSY].concat()).unwrap(), BUSY);
+        }
+        assert!(session.is_quiet());
+    }
+}
+
+#[test]
 fn what_the_gate_knows_of_a_script_goes_for_those_behind_it() {
     let mut session = session_with(&[SCRIPT, SCRIPT].concat());
     sent(&mut session, Pass::Free);

@@ -51,10 +51,16 @@ impl Session {
     }
 
     /// The server is known to be busy, so what is held was rejected by the server itself.
-    pub const fn confirm_rejection(&mut self) {
+    pub fn confirm_rejection(&mut self) {
         if let Ping::Due { doubt } = &mut self.ping {
             *doubt = None;
+            self.trust_rejections();
         }
+    }
+
+    /// The scripts that looked rejected were: what becomes of the first one's next try says nothing of the others.
+    fn trust_rejections(&mut self) {
+        self.lane.doubtful().for_each(|entry| entry.doubtful = false);
     }
 
     /// The server cannot have been busy, or was not when asked: what looked like a rejection was the script's own
@@ -99,6 +105,7 @@ impl Session {
         if let Ping::Sent { at, .. } = self.ping {
             let holds = self.lane.entries.len() > self.lane.kept;
             self.ping = if holds { Ping::Due { doubt: None } } else { Ping::None };
+            self.trust_rejections();
             out.rejected(cause, at);
         } else {
             out.rejected(cause, self.lane.entries[self.lane.answered].sent);
