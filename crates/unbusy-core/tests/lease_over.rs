@@ -96,6 +96,23 @@ fn what_is_taken_back_behind_a_rejection_does_not_stop_the_retry() {
     assert_eq!(session.outgoing(), INCR);
 }
 
+/// The socket was full, and all that was written has been rejected meanwhile.
+#[test]
+fn the_last_command_of_a_pipeline_is_not_written_behind_rejected_ones() {
+    const BUSY: &[u8] =
+        b"-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n";
+    let mut session = session_with(&INCR.repeat(3));
+    session.send(Pass::Free, Time::ZERO);
+    wrote(&mut session, 2 * INCR.len());
+    session.server_bytes(&BUSY.repeat(2), Time::ZERO, &mut Out::default()).unwrap();
+    assert!(session.needs_lease());
+    assert!(!session.may_join(WIDTH, Time::ZERO), "whatever others have proved meanwhile");
+    session.take_back();
+    assert!(session.is_idle() && session.is_held());
+    session.send(Pass::One, Time::ZERO);
+    assert_eq!(session.outgoing(), INCR);
+}
+
 const WIDTH: Duration = Duration::from_millis(50);
 
 #[test]

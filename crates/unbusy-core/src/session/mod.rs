@@ -430,16 +430,19 @@ impl Session {
     /// again, as other connections prove, while the rejections are still on their way.
     pub fn may_join(&self, width: Duration, now: Time) -> bool {
         match self.lane.oldest_in_flight() {
+            // What is in flight behind a rejected command is never joined.
+            Some(_) if self.policy.strict && self.flags.draining => false,
             Some(oldest) if self.policy.strict => self.leased && now < oldest.sent + width,
             _ => true,
         }
     }
 
-    /// Whether what is to be written may go only while a lease runs, since more than one command is in flight then.
+    /// Whether what is to be written may go only while a lease runs, since more than one command is in flight then, or it
+    /// stands behind a rejected one.
     /// The shell looks at its clock again just before it writes such bytes, and takes them back with
     /// [`Session::take_back`] if the lease is over: between a decision and the write a thread can lose its processor.
     pub fn needs_lease(&self) -> bool {
-        self.leased && self.lane.in_flight() > 1 && !self.flags.tunnel
+        self.leased && (self.lane.in_flight() > 1 || self.flags.draining) && !self.flags.tunnel
     }
 
     /// Commands of which nothing has been written count as not sent; [`Session::send`] may send them again.
