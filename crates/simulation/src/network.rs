@@ -24,11 +24,19 @@ pub(crate) struct Network {
     pub(crate) rng: Rng,
     pub(crate) delay: (Duration, Duration),
     pub(crate) cuts: Cuts,
+    /// For how long a full socket takes nothing, at most.
+    pub(crate) full: Duration,
     /// Some replies come late, as if a packet was lost or the shell did not run.
     pub(crate) loses_replies: bool,
 }
 
 impl Network {
+    /// For how long a socket is full that takes nothing now.
+    pub(crate) fn clog(&mut self) -> Duration {
+        let most = if self.rng.one_in(4) { self.full } else { MS };
+        self.rng.span((MS / 100, most))
+    }
+
     /// How much of what is there is read at once.
     pub(crate) const fn cut(&mut self, all: usize) -> usize {
         match self.cuts {

@@ -7,7 +7,6 @@ use unbusy_core::gate::{Answer, Ask, Outcome, Ticket};
 use unbusy_core::session::{Out, Pass, SessionError, Want};
 use unbusy_core::{Policy, Session, Time};
 
-use crate::MS;
 use crate::network::Pipe;
 use crate::text::{frame, is_message};
 use crate::trace::Step;
@@ -591,7 +590,7 @@ impl World {
             let bytes = pair.session.outgoing()[..count].to_vec();
             pair.to_server.push(&bytes, SEGMENT_BYTES, now, &mut self.network);
             if full {
-                pair.blocked_until = now + self.network.rng.span((MS / 100, MS));
+                pair.blocked_until = now + self.network.clog();
             }
             let exceeds = pair.allowance.is_some_and(|allowance| allowance < count);
             pair.allowance = pair.allowance.map(|allowance| allowance.saturating_sub(count));

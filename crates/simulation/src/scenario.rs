@@ -167,6 +167,7 @@ impl Scenario {
     pub fn world(&self) -> World {
         let mut world = World::new(self.seed, self.settings.clone(), self.policy, self.delay);
         world.cut(self.cuts);
+        world.clog(self.settings.threshold.unwrap_or(MS));
         if self.loses_replies {
             world.lose_replies();
         }

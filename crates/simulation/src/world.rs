@@ -128,7 +128,7 @@ impl World {
             pauses: false,
             policy,
             shells: vec![shell],
-            network: Network { rng: Rng(seed ^ 2), delay, cuts: Cuts::Some, loses_replies: false },
+            network: Network { rng: Rng(seed ^ 2), delay, cuts: Cuts::Some, full: MS, loses_replies: false },
             ready: BTreeSet::new(),
             trace: Trace::default(),
             owners: Vec::new(),
@@ -157,6 +157,11 @@ impl World {
     /// How bytes come in pieces.
     pub const fn cut(&mut self, cuts: Cuts) {
         self.network.cuts = cuts;
+    }
+
+    /// Full sockets may take nothing for as long as this.
+    pub const fn clog(&mut self, most: Duration) {
+        self.network.full = most;
     }
 
     /// From now on some replies are late by as much as a retransmission takes, while others are not.
