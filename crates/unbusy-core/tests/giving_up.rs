@@ -59,6 +59,20 @@ fn behind_a_select_that_is_rejected_in_its_last_try_every_command_gets_its_error
 }
 
 #[test]
+fn in_a_transaction_a_select_that_is_rejected_in_its_last_try_keeps_nothing_from_the_server() {
+    let mut session = Session::new(Policy { max_wait: Duration::from_secs(1), ..Policy::default() });
+    session.client_bytes(b"MULTI\r\n", Time::ZERO, &mut Out::default()).unwrap();
+    sent(&mut session);
+    hear(&mut session, "+OK\r\n");
+    session.client_bytes(b"SELECT 3\r\nEXEC\r\n", Time::ZERO, &mut Out::default()).unwrap();
+    session.wait_began(Time::ZERO);
+    session.expire(Some(Time::ZERO), LATER, &mut Out::default());
+    assert_eq!(sent(&mut session), "SELECT 3\r\n");
+    assert_eq!(hear(&mut session, BUSY), BUSY);
+    assert_eq!(sent(&mut session), "EXEC\r\n", "or the server stays in the transaction");
+}
+
+#[test]
 fn behind_a_select_that_fails_by_itself_in_its_last_try_all_goes_on() {
     let mut session = that_waited("SELECT 99\r\nGET k\r\n");
     assert_eq!(sent(&mut session), "SELECT 99\r\n");

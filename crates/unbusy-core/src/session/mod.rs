@@ -576,9 +576,12 @@ impl Session {
         self.poison_behind(kind, out);
     }
 
-    /// Behind a SELECT, AUTH or HELLO that failed, commands would run in the wrong place.
+    /// Behind a SELECT, AUTH or HELLO that failed, commands would run in the wrong place. Not in a transaction: the server
+    /// discards it.
     fn poison_behind(&mut self, kind: Kind, out: &mut Out) {
-        if matches!(kind, Kind::Identity(Identity::Select | Identity::Auth | Identity::Hello)) {
+        if self.client.transaction.is_none()
+            && matches!(kind, Kind::Identity(Identity::Select | Identity::Auth | Identity::Hello))
+        {
             self.flags.poisoned = true;
             self.reject_unsent(out);
         }
