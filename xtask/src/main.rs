@@ -6,6 +6,7 @@ mod conformance;
 mod debian;
 mod demo;
 mod deny;
+mod fuzz;
 mod interrupt;
 mod python;
 mod servers;
@@ -82,6 +83,20 @@ Examples:
   nice -n 19 cargo xtask simulate --soak
       Without end; Ctrl-C ends it.")]
     Simulate(simulate::SimulateArgs),
+    /// Try to break the engine with inputs that libFuzzer makes up, guided by what code they reach.
+    ///
+    /// Needs a nightly toolchain and cargo-fuzz, and says how to get them. Shows libFuzzer's own lines; Ctrl-C ends it.
+    /// Inputs that reach something new are kept in target/fuzz for the next time, and one that breaks something is
+    /// written to fuzz/artifacts. `cargo xtask test` tries the same for some seconds.
+    #[command(after_help = "\
+Examples:
+  cargo xtask fuzz
+  cargo xtask fuzz order --minutes 240
+  cargo xtask fuzz order --keep 40
+      Renews the inputs in fuzz/corpus.
+  rustup run nightly cargo fuzz run --sanitizer none order fuzz/artifacts/order/crash-…
+      Tries one input again.")]
+    Fuzz(fuzz::FuzzArgs),
     /// Run everything that must pass: the same as CI does.
     #[command(after_help = steps::help())]
     Test {
@@ -108,6 +123,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Bench(args) => bench::run(&args)?,
         Chore::Conformance(args) => conformance::run(&args)?,
         Chore::Simulate(args) => simulate::run(&args)?,
+        Chore::Fuzz(args) => fuzz::run(&args)?,
         Chore::Test { skip_python, only } => steps::run(skip_python, &only)?,
     }
     Ok(ExitCode::SUCCESS)
