@@ -268,7 +268,7 @@ impl<'a> Play<'a> {
             }
             (_, BUSY) if self.server.lied.contains(&number) => {}
             // An error in front of a hole gives way to the words that the first rejected command was told.
-            (_, BUSY | ABORT_BUSY) => assert!(!executed(number), "{}", context()),
+            (_, BUSY | ABORT_BUSY | ABORT) => assert!(!executed(number), "{}", context()),
             _ => {
                 assert_eq!(reply, own_reply(number), "{}", context());
                 assert!(executed(number), "{}", context());
