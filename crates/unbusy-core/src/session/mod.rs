@@ -132,6 +132,12 @@ impl Rejections {
         }
     }
 
+    /// What a command is told that is given up; if it was not rejected itself, the same as one that was.
+    fn words(&self, kind: Kind) -> Vec<u8> {
+        let words = self.of(kind).or(self.command.as_deref()).or(self.exec.as_deref());
+        words.unwrap_or_default().to_vec()
+    }
+
     /// Keeps a line, or the beginning of one that is longer than is read at once.
     fn note(&mut self, kind: Kind, line: &[u8]) {
         let kept = &line[..line.len().min(ERROR_HEAD_BYTES)];
@@ -564,7 +570,7 @@ impl Session {
     /// The rejection of the first command goes to the client.
     fn hand_over_rejection(&mut self, now: Time, out: &mut Out) {
         let kind = self.lane.entries[self.lane.kept].command.kind;
-        let text = self.rejections.of(kind).unwrap_or_default().to_vec();
+        let text = self.rejections.words(kind);
         let skip = self.client.skip;
         self.say_reply(&text, out);
         self.client.skip = skip;
@@ -599,7 +605,7 @@ impl Session {
     }
 
     fn reject_unsent(&mut self, out: &mut Out) {
-        let text = self.rejections.command.clone().unwrap_or_default();
+        let text = self.rejections.words(Kind::Plain);
         while self.lane.entries.len() > self.lane.sent {
             let silent = self.lane.entries[self.lane.sent].command.kind == Kind::Empty;
             if !silent {
@@ -624,7 +630,7 @@ impl Session {
         out.events.push(event);
         while self.lane.answered > self.lane.kept {
             let kind = self.lane.entries[self.lane.kept].command.kind;
-            let text = self.rejections.of(kind).unwrap_or_default().to_vec();
+            let text = self.rejections.words(kind);
             self.say_reply(&text, out);
             out.given_up += 1;
             let removed = self.lane.remove_first();
