@@ -539,6 +539,10 @@ impl Session {
     pub fn expire(&mut self, episode: Option<Time>, now: Time, out: &mut Out) {
         while self.is_idle() {
             let Some(first) = self.lane.entries.get_mut(self.lane.kept) else { return };
+            if first.early_reply.is_some() {
+                // It has been executed, and only its turn has not come.
+                return;
+            }
             let Some(since) = first.busy_since else { return };
             // A command that was never rejected counts from the episode's beginning, and a stall costs no budget.
             let since = match episode {
