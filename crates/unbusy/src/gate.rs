@@ -4,17 +4,21 @@
 //! second for all connections together, and while calls wait. A thread moves the gate on at its deadlines; it is started
 //! when somebody waits and ends a while after the last.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, LazyLock, PoisonError, Weak};
 use std::task::Waker;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use unbusy_core::gate::{Answer, Ask, Outcome, Ticket};
 use unbusy_core::{Cause, DEFAULT_THRESHOLD, Time};
 
 use crate::policy::{Listener, Policy};
+pub(crate) use crate::sync::now;
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, MutexGuard, thread};
 use crate::{Event, notices};
 
 /// What is assumed until the server has told its threshold: safe for most servers, but pipelines are slower.
@@ -26,13 +30,6 @@ const DRIVER_IDLE: Duration = Duration::from_secs(10);
 
 /// The gates of the process by the address of their server. One that nobody uses any more is forgotten.
 static GATES: LazyLock<Mutex<BTreeMap<String, Weak<Gate>>>> = LazyLock::new(Mutex::default);
-/// A start in the past keeps every moment above `Time::ZERO`.
-static START: LazyLock<Instant> =
-    LazyLock::new(|| Instant::now().checked_sub(Duration::from_secs(1)).unwrap_or_else(Instant::now));
-
-pub(crate) fn now() -> Time {
-    Time::from_nanos(u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX))
-}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -74,6 +74,7 @@ mod door;
 mod gate;
 mod notices;
 mod policy;
+mod sync;
 mod visit;
 
 #[cfg(not(any(feature = "redis-1", feature = "redis-2")))]
