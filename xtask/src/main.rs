@@ -13,6 +13,7 @@ mod servers;
 mod shell;
 mod simulate;
 mod steps;
+mod torture;
 mod wheel;
 
 use std::process::ExitCode;
@@ -97,6 +98,15 @@ Examples:
   rustup run nightly cargo fuzz run --sanitizer none order fuzz/artifacts/order/crash-…
       Tries one input again.")]
     Fuzz(fuzz::FuzzArgs),
+    /// Torment unbusy on a real server, with clients of several kinds, and check what they were told.
+    ///
+    /// `cargo xtask torture --help` tells more.
+    #[command(disable_help_flag = true)]
+    Torture {
+        /// What to pass on to the program.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Run everything that must pass: the same as CI does.
     #[command(after_help = steps::help())]
     Test {
@@ -124,6 +134,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Conformance(args) => conformance::run(&args)?,
         Chore::Simulate(args) => simulate::run(&args)?,
         Chore::Fuzz(args) => fuzz::run(&args)?,
+        Chore::Torture { args } => return torture::run(&args),
         Chore::Test { skip_python, only } => steps::run(skip_python, &only)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -28,7 +28,7 @@ pub(crate) fn scenarios() -> Result<()> {
 }
 
 /// A virtual environment in the cache with exactly what the scenarios ask for; returns its Python.
-fn environment() -> Result<PathBuf> {
+pub(crate) fn environment() -> Result<PathBuf> {
     let tag = "import sys; print(sys.implementation.cache_tag, end='')";
     let tag = shell::output(&mut shell::command("python3", &["-c", tag]))?;
     let folder = testkit::cache_dir().join("venv").join(tag);

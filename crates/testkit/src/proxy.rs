@@ -102,11 +102,16 @@ impl Proxy {
         kill_process(pid, Signal::TERM).expect("cannot signal the proxy");
     }
 
+    /// How it ended, if it has.
+    pub fn exit_status(&mut self) -> Option<ExitStatus> {
+        self.process.get().try_wait().expect("cannot wait for the proxy")
+    }
+
     /// Waits for its end.
     pub fn wait_exit(&mut self, timeout: Duration) -> ExitStatus {
         let deadline = Instant::now() + timeout;
         loop {
-            if let Some(status) = self.process.get().try_wait().expect("cannot wait for the proxy") {
+            if let Some(status) = self.exit_status() {
                 return status;
             }
             assert!(
