@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Instant,
 };
@@ -127,7 +127,7 @@ impl Tally {
 /// Collects what the clients of one round record; they write while it is being read.
 pub(crate) struct Recorder {
     start: Instant,
-    next: AtomicU32,
+    first: u32,
     lines: Mutex<Vec<Arc<Mutex<Line>>>>,
     hearings: Mutex<Vec<Arc<Mutex<Hearing>>>>,
     tally: Arc<Tally>,
@@ -137,14 +137,15 @@ impl Recorder {
     /// The numbers of lines begin at `first`, so that those of different rounds differ.
     pub(crate) fn new(first: u32, tally: Arc<Tally>) -> Self {
         let (lines, hearings) = (Mutex::default(), Mutex::default());
-        Self { start: Instant::now(), next: first.into(), lines, hearings, tally }
+        Self { start: Instant::now(), first, lines, hearings, tally }
     }
 
     pub(crate) fn line(self: &Arc<Self>, client: &str, patient: bool) -> Pen {
-        let id = self.next.fetch_add(1, Relaxed);
+        let mut lines = lock(&self.lines);
+        let id = self.first + lines.len() as u32;
         let line = Line { id, client: client.into(), patient, ops: Vec::new(), complaints: Vec::new() };
         let line = Arc::new(Mutex::new(line));
-        lock(&self.lines).push(Arc::clone(&line));
+        lines.push(Arc::clone(&line));
         Pen { id, line, recorder: Arc::clone(self) }
     }
 
@@ -166,8 +167,9 @@ impl Recorder {
         for op in lines.iter().flat_map(|line| &line.ops) {
             self.tally.count(&op.outcome);
         }
+        let next = self.first + lines.len() as u32;
         let hearings = lock(&self.hearings).iter().map(|hearing| lock(hearing).clone()).collect();
-        History { lines, hearings, next: self.next.load(Relaxed) }
+        History { lines, hearings, next }
     }
 
     pub(crate) fn acknowledged(&self) -> u64 {
