@@ -32,6 +32,8 @@ on_every_server!(
     leaving_in_a_stall,
     leaving_a_pipeline_in_a_stall,
     leaving_while_a_script_of_ones_own_runs,
+    leaving_while_the_proxy_ends,
+    half_closing_is_not_leaving,
 );
 
 #[derive(Debug, Clone, Copy)]
@@ -329,4 +331,37 @@ fn leaving_while_a_script_of_ones_own_runs(flavor: Flavor) {
     assert!(stayer.wire.wait_for(e2e::SOON, |seen| seen == b":1\r\n"));
     wait_for_connections(&server, 1);
     assert_eq!(keys(&server), ["ran", "stayed"]);
+}
+
+/// A proxy that was asked to end reads its clients no more, but sees that they leave.
+fn leaving_while_the_proxy_ends(flavor: Flavor) {
+    for exit in EXITS {
+        let server = Server::start(flavor);
+        let mut proxy = start_quiet_proxy(&server);
+        let script = make_busy(&server, ENDLESS);
+        let leaver = Held::new(&proxy, &command("INCR left"));
+        let mut stayer = Held::new(&proxy, &command("INCR stayed"));
+        proxy.terminate();
+        proxy.wait_log("SIGTERM", e2e::SOON);
+        leaver.leave(exit);
+        release(&server, script);
+        assert!(stayer.wire.wait_for(e2e::SOON, |seen| seen == b":1\r\n"), "{exit:?}");
+        assert!(proxy.wait_exit(e2e::SOON).success());
+        assert_eq!(keys(&server), ["stayed"], "{exit:?}");
+    }
+}
+
+/// A client that says that it will send nothing more, behind more commands than the proxy reads at once.
+fn half_closing_is_not_leaving(flavor: Flavor) {
+    const COUNT: usize = 3_000;
+    let server = Server::start(flavor);
+    let proxy = start_quiet_proxy(&server);
+    for _ in 0..20 {
+        let mut wire = Wire::connect(proxy.address());
+        assert!(wire.send(&command("INCR n").repeat(COUNT)));
+        wire.half_close();
+        let answers = |seen: &[u8]| seen.split(|&b| b == b':').count() - 1;
+        let answered = wire.wait_for(e2e::SOON, |seen| answers(seen) == COUNT);
+        assert!(answered, "{} answers", answers(&wire.seen));
+    }
 }

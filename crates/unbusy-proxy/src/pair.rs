@@ -19,7 +19,7 @@ use unbusy_core::{Session, Time};
 
 use crate::notices;
 use crate::shared::{Shared, Stage};
-use crate::stream::Stream;
+use crate::stream::{Closed, Stream};
 
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 /// Replies that a client does not take are kept up to one read; beyond that the server is not read.
@@ -200,15 +200,13 @@ impl<'a> Pair<'a> {
     }
 
     fn read_client(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Time) -> Result<bool, End> {
-        let poisoned = self.session.is_poisoned();
-        let full = poisoned && self.backlog.len() > POISONED_BACKLOG_BYTES;
-        if self.client_closed || full || !self.session.wants_read() || self.shared.stage() != Stage::Running {
+        if self.client_closed || !self.reads_client() {
             return Ok(false);
         }
         let mut buffer = ReadBuf::new(&mut scratch.buffer);
         match self.client.poll_read(cx, &mut buffer) {
             Poll::Pending => {
-                if poisoned {
+                if self.session.is_poisoned() {
                     self.session.unpoison();
                 }
                 return Ok(false);
@@ -232,6 +230,25 @@ impl<'a> Pair<'a> {
         }
         self.deliver(cx, &[], &scratch.out);
         Ok(true)
+    }
+
+    fn reads_client(&self) -> bool {
+        let full = self.session.is_poisoned() && self.backlog.len() > POISONED_BACKLOG_BYTES;
+        !full && self.session.wants_read() && self.shared.stage() == Stage::Running
+    }
+
+    /// Whether a client that is not being read has left unseen. It may have closed only its sending half, behind commands
+    /// that are still unread; it does not wait for ever like that.
+    fn has_left_unseen(&self, cx: &mut Context<'_>, now: Time) -> bool {
+        if self.client_closed || self.reads_client() {
+            return false;
+        }
+        let waited = self.waiting_since.is_some_and(|since| now - since > GONE_WAIT);
+        match self.client.peer_closed(cx) {
+            Closed::No => false,
+            Closed::PerhapsHalf => waited || self.session.is_held(),
+            Closed::Wholly => true,
+        }
     }
 
     fn read_server(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Time) -> Result<bool, End> {
@@ -432,6 +449,13 @@ impl<'a> Pair<'a> {
 
     /// Asks the gate, and lets the session send if it may. `false`: it waits.
     fn ask_gate(&mut self, cx: &mut Context<'_>, mut ask: unbusy_core::gate::Ask, now: Time) -> bool {
+        if self.has_left_unseen(cx, now) {
+            // What it was owed must not be executed now.
+            self.client_closed = true;
+            self.session.client_gone();
+            self.leave_gate(now);
+            return false;
+        }
         ask.scout &= self.backlog.is_empty() && !self.client_lost;
         let ticket = self.take_ticket();
         match self.shared.ask(ticket, ask, now, cx.waker()) {
@@ -443,14 +467,6 @@ impl<'a> Pair<'a> {
                 let waited = self.waiting_since.take().filter(|_| self.client_closed);
                 if waited.is_some_and(|since| now - since > GONE_WAIT) {
                     self.place = ticket.map_or(Place::Away, Place::Waiting);
-                    self.leave_gate(now);
-                    return false;
-                }
-                // A client that is not being read may have gone unseen; what it was owed must not be executed now.
-                if !self.client_closed && !self.session.wants_read() && self.client.peer_closed(cx) {
-                    self.place = ticket.map_or(Place::Away, Place::Waiting);
-                    self.client_closed = true;
-                    self.session.client_gone();
                     self.leave_gate(now);
                     return false;
                 }

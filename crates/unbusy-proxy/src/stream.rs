@@ -27,6 +27,15 @@ macro_rules! each {
     };
 }
 
+/// What is known of the peer's end.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    No,
+    /// It sends nothing more, and may still read.
+    PerhapsHalf,
+    Wholly,
+}
+
 impl Stream {
     pub(crate) fn poll_read(
         &mut self,
@@ -66,13 +75,18 @@ impl Stream {
         matches!(self, Self::Tls(_)) && error.kind() != io::ErrorKind::UnexpectedEof
     }
 
-    /// Whether the peer has closed its side, even if bytes it sent before are still unread.
-    pub(crate) fn peer_closed(&self, cx: &mut Context<'_>) -> bool {
+    /// How far the peer has closed the connection, even if bytes it sent before are still unread.
+    pub(crate) fn peer_closed(&self, cx: &mut Context<'_>) -> Closed {
+        let both = Interest::READABLE | Interest::WRITABLE;
         let ready = match self {
-            Self::Tcp(stream) => std::pin::pin!(stream.ready(Interest::READABLE)).poll(cx),
-            Self::Unix(stream) => std::pin::pin!(stream.ready(Interest::READABLE)).poll(cx),
-            Self::Tls(stream) => std::pin::pin!(stream.get_ref().0.ready(Interest::READABLE)).poll(cx),
+            Self::Tcp(stream) => std::pin::pin!(stream.ready(both)).poll(cx),
+            Self::Unix(stream) => std::pin::pin!(stream.ready(both)).poll(cx),
+            Self::Tls(stream) => std::pin::pin!(stream.get_ref().0.ready(both)).poll(cx),
         };
-        matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
+        match ready {
+            Poll::Ready(Ok(ready)) if ready.is_write_closed() => Closed::Wholly,
+            Poll::Ready(Ok(ready)) if ready.is_read_closed() => Closed::PerhapsHalf,
+            _ => Closed::No,
+        }
     }
 }
