@@ -25,8 +25,9 @@ use crate::{
     wire::Wire,
 };
 
-/// How long clients may take to end: they wait for an answer so long, and then for another.
-const END: Duration = Duration::from_secs(90);
+/// How long clients may take to end. A pipeline may have a round trip per command, and on a machine that is overloaded many
+/// of those are long.
+const END: Duration = Duration::from_secs(240);
 /// How long a proxy may keep a connection whose client is gone.
 const GONE: Duration = Duration::from_secs(75);
 /// How long nothing may change when all is over.
@@ -84,15 +85,19 @@ pub(crate) fn play(plan: &Plan<'_>, mut progress: impl FnMut(u64, usize)) -> io:
     }
     stage.stopping.store(true, Relaxed);
     let mut faults = join(threads);
+    // What is still being executed cannot be checked.
+    let ended = faults.iter().all(|fault| fault.kind != Kind::Silent);
     faults.extend(plan.proxies.settle().into_iter().map(|text| Fault::new(Kind::Strange, text)));
     faults.extend(wait_until_alone(&mut wire, plan.proxies.count())?);
     let data = snapshot(&mut wire)?;
     thread::sleep(STILL);
-    if snapshot(&mut wire)? != data {
+    if ended && snapshot(&mut wire)? != data {
         faults.push(Fault::new(Kind::Ghost, "something was executed when all clients were gone"));
     }
     let history = recorder.history();
-    faults.extend(check::check(&history, &data));
+    if ended {
+        faults.extend(check::check(&history, &data));
+    }
     let rejections = rejections(&mut wire)?;
     let chaos = std::mem::take(&mut *stage.chaos.lock().expect("the chaos"));
     Ok(Outcome { history, data, faults, chaos, rejections })

@@ -43,7 +43,11 @@ pub(crate) fn start(stage: &Arc<Stage>, proxy: &str, stream: u64) -> JoinHandle<
         let acts: Vec<_> = (0..chance.between(1, 20)).map(|_| any_act(chance, &pen)).collect();
         let tokens = raw::send(&mut wire, &pen, &acts)?;
         thread::sleep(Duration::from_millis(chance.below(200)));
-        wire.reset();
+        if chance.one_in(2) {
+            wire.reset();
+        } else {
+            drop(wire);
+        }
         let left = begin.elapsed();
         // Only if the script itself ran all the time and to its end was the server busy all the time. It may have begun
         // later than it was sent, so the end of its run is reckoned from its answer.
