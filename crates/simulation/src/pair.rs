@@ -460,7 +460,9 @@ impl World {
         if let Some((cause, sent)) = out.rejection {
             let ticket = self.take_ticket(at);
             let pair = &mut self.pairs[at];
-            pair.held_and_gone |= pair.client_closed;
+            // Null for EXEC under WATCH is an answer: what stands behind it still goes.
+            let held = pair.session.is_held() || out.pieces().is_empty();
+            pair.held_and_gone |= pair.client_closed && held;
             let ask = pair.session.is_held().then(|| pair.session.ask());
             let ticket = self.with(at, ticket, |gate, now| {
                 let ticket = gate.rejected(ticket, ask, cause, sent, now);
