@@ -12,7 +12,8 @@ use std::time::Duration;
 use futures_util::task::AtomicWaker;
 use unbusy_core::Time;
 
-use crate::gate::now;
+// Its tests wait in earnest.
+use crate::sync::clock::now;
 
 /// The alarm of one handle on a server connection, which has one call at a time. A clone is for another handle.
 pub(crate) struct Alarm {

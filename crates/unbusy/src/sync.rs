@@ -1,6 +1,8 @@
 //! Threads, locks and time: the standard library's. In this crate's unit tests they are those of `shuttle`, which tries
 //! many of the orders in which threads may run, and time passes only when all else has had its turn.
 
+#[cfg(any(feature = "aio", not(test)))]
+pub(crate) mod clock;
 #[cfg(not(test))]
 mod real;
 #[cfg(test)]
