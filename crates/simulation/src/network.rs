@@ -32,8 +32,8 @@ pub(crate) struct Network {
 
 impl Network {
     /// For how long a socket is full that takes nothing now.
-    pub(crate) fn clog(&mut self) -> Duration {
-        let most = if self.rng.one_in(4) { self.full } else { MS };
+    pub(crate) fn clog(&mut self, between_commands: bool) -> Duration {
+        let most = if between_commands { self.full } else { MS };
         self.rng.span((MS / 100, most))
     }
 

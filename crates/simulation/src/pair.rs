@@ -588,11 +588,17 @@ impl World {
             let pair = &mut self.pairs[at];
             let all = pair.session.outgoing().len();
             let (few, full) = (self.network.rng.one_in(8), self.network.rng.one_in(32));
-            let count = if few { 1 + self.network.rng.index(all) } else { all };
+            let mut count = if few { 1 + self.network.rng.index(all) } else { all };
+            if few && full {
+                let end = pair.session.outgoing()[..count].windows(3).rposition(|bytes| bytes == b"\r\n*");
+                count = end.map_or(count, |end| end + 2);
+            }
             let bytes = pair.session.outgoing()[..count].to_vec();
             pair.to_server.push(&bytes, SEGMENT_BYTES, now, &mut self.network);
             if full {
-                pair.blocked_until = now + self.network.clog();
+                // What is written in part must arrive in time, as is assumed of the world.
+                let between = bytes.ends_with(b"\r\n") && pair.session.outgoing()[count..].starts_with(b"*");
+                pair.blocked_until = now + self.network.clog(between);
             }
             let exceeds = pair.allowance.is_some_and(|allowance| allowance < count);
             pair.allowance = pair.allowance.map(|allowance| allowance.saturating_sub(count));
