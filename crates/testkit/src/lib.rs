@@ -1,5 +1,5 @@
 //! Everything unbusy's tests need around them: real servers ([`Server`]), a raw client ([`Client`]), slow scripts
-//! ([`BusyScript`]), the `unbusy` binary itself ([`Proxy`]), a sick network ([`Relay`]) and peers that do what no
+//! ([`BusyScript`], [`Storm`]), the `unbusy` binary itself ([`Proxy`]), a sick network ([`Relay`]) and peers that do what no
 //! real server can be made to do ([`ScriptedServer`]).
 //!
 //! Blocking code on the standard library, so that no bug of an async runtime can hide one of the proxy's. Whatever
@@ -31,6 +31,7 @@ mod relay;
 mod reply;
 mod scripted;
 mod server;
+mod storm;
 
 pub use busy::{BusyScript, busy_lua, wait_until_busy};
 pub use client::Client;
@@ -41,3 +42,4 @@ pub use relay::Relay;
 pub use reply::Reply;
 pub use scripted::ScriptedServer;
 pub use server::{Server, ServerBuilder};
+pub use storm::{STORM_THRESHOLD, Storm, storm};

@@ -15,8 +15,6 @@ use std::{
     env,
     ffi::OsString,
     fs,
-    io::{self, Read, Write},
-    net::TcpStream,
     os::unix::process::{CommandExt, parent_id},
     path::{Path, PathBuf},
     process::{Command, Stdio, exit},
@@ -24,19 +22,10 @@ use std::{
     time::Duration,
 };
 
-use testkit::{Client, Reply, busy_lua, encode};
+use testkit::{Client, Reply, STORM_THRESHOLD};
 
-/// What the server's threshold is set to, in milliseconds.
-const THRESHOLD: &str = "10";
-/// How long a script runs, and how long the server is left alone, in milliseconds: at least, at most.
-const SCRIPT: (u64, u64) = (30, 250);
-const PAUSE: (u64, u64) = (0, 300);
-/// Between two looks whether the server can be reached.
+/// Between two looks whether a cluster stands.
 const RETRY: Duration = Duration::from_millis(2);
-/// After an error, such as that this user may not run scripts.
-const REFUSED_PAUSE: Duration = Duration::from_millis(50);
-/// Longer than any script and any pause that a suite asks for.
-const REPLY_LIMIT: Duration = Duration::from_secs(30);
 /// Between two looks whether a cluster is complete.
 const CLUSTER_RETRY: Duration = Duration::from_millis(20);
 /// How long a cluster's nodes are left alone after it was made: those who made it still look at it.
@@ -66,7 +55,7 @@ fn serve(args: &[OsString]) {
     if let (Some(port), Some(seed)) = (port(args), env::var_os("UNBUSY_STORM_SEED")) {
         let in_cluster = args.iter().any(|word| word == "--cluster-enabled");
         // The name that all versions know.
-        server.args(["--lua-time-limit", THRESHOLD]);
+        server.args(["--lua-time-limit", &STORM_THRESHOLD.as_millis().to_string()]);
         let storm = Command::new(env::current_exe().expect("this program lies somewhere"))
             .args(["--storm", &port.to_string()])
             .arg(seed)
@@ -145,7 +134,6 @@ fn storm(args: &[OsString]) {
     let [port, seed, kind] = args else { panic!("--storm wants a port, a seed and a kind") };
     let (port, seed) = (port.to_string_lossy(), seed.to_string_lossy());
     let number = |text: &str| text.parse::<u64>().unwrap_or_else(|_| panic!("{text} is no number"));
-    let mut chance = Chance::new(number(&seed), number(&port));
     let server = parent_id();
     let lives = || parent_id() == server;
     if kind == "cluster" {
@@ -155,44 +143,6 @@ fn storm(args: &[OsString]) {
         let _ = fs::remove_file(mark(&port));
         thread::sleep(CLUSTER_PAUSE);
     }
-    while lives() {
-        if let Ok(stream) = TcpStream::connect(format!("127.0.0.1:{port}")) {
-            // The suite may close the connection, or take the right to run scripts away.
-            let _ = blow(stream, &mut chance, lives);
-        }
-        thread::sleep(RETRY);
-    }
-}
-
-/// Runs one script after the other on this connection.
-fn blow(mut stream: TcpStream, chance: &mut Chance, lives: impl Fn() -> bool) -> io::Result<()> {
-    stream.set_read_timeout(Some(REPLY_LIMIT))?;
-    while lives() {
-        let millis = chance.between(SCRIPT).to_string();
-        stream.write_all(&encode(&["EVAL", busy_lua(), "0", &millis]))?;
-        let mut reply = [0; 256];
-        match stream.read(&mut reply)? {
-            0 => return Ok(()),
-            _ if reply[0] == b'-' => thread::sleep(REFUSED_PAUSE),
-            _ => thread::sleep(Duration::from_millis(chance.between(PAUSE))),
-        }
-    }
-    Ok(())
-}
-
-/// A sequence of numbers that a seed and a port determine (xorshift).
-struct Chance(u64);
-
-impl Chance {
-    fn new(seed: u64, port: u64) -> Self {
-        // The product spreads small seeds over all bits; a state of zero would stay zero.
-        Self((seed.rotate_left(32) ^ port).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn between(&mut self, (least, most): (u64, u64)) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        least + self.0 % (most - least + 1)
-    }
+    // The ports of a suite's servers differ, and so shall what they go through.
+    testkit::storm(&format!("127.0.0.1:{port}"), number(&seed).rotate_left(32) ^ number(&port), lives);
 }
