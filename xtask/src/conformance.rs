@@ -1,29 +1,28 @@
 //! `cargo xtask conformance`: the test suites of client libraries, with unbusy and a server that is made busy at random.
 //!
-//! A suite is run in several ways: as it is, on a quiet server; with unbusy, on a quiet and on a busy server; and as it is,
-//! on a busy server. What passes in the first way must pass with unbusy in the others. Exceptions are listed with a reason;
-//! others make the chore fail.
+//! A suite is run in several ways: as it is, on a quiet server, twice; with unbusy, on a quiet and on a busy server; and as
+//! it is, on a busy server. What passes in the first way must pass with unbusy in the others. Exceptions are listed with a
+//! reason; others make the chore fail.
 
-mod package;
 mod page;
 mod redis_rs;
 mod results;
 
-use std::{env, fs, path::PathBuf, time::Instant};
+use std::{path::PathBuf, time::Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use testkit::Flavor;
 
-use crate::{servers, shell};
-use package::Package;
+use crate::shell;
+use redis_rs::RedisRs;
 use results::{Comparison, Results};
 
 /// Which suite is run, and on what.
 #[derive(Args)]
 pub(crate) struct ConformanceArgs {
     /// Whose test suite.
-    suite: Suite,
+    suite: Library,
     /// The server to run it on: one of those of `cargo xtask servers`.
     #[arg(long, default_value = "valkey-9.1", value_parser = flavor)]
     server: Flavor,
@@ -39,9 +38,57 @@ pub(crate) struct ConformanceArgs {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Suite {
+enum Library {
     /// That of the `redis` crate, with the crate unbusy.
     RedisRs,
+}
+
+/// A test suite, ready to be run.
+trait Suite {
+    fn facts(&self) -> &Facts;
+    /// Runs the tests that the filter selects.
+    fn test(&self, way: Way, filter: Option<&str>) -> Result<Results>;
+}
+
+/// What there is to know about a suite before it is run.
+struct Facts {
+    /// By which it is known to this chore.
+    name: &'static str,
+    title: &'static str,
+    /// What is run, and what the ways mean for it.
+    introduction: String,
+    left_out: Vec<LeftOut>,
+    differences: &'static [Difference],
+}
+
+/// A part of a suite that is not run, or not with unbusy.
+#[derive(Clone, Copy)]
+struct LeftOut {
+    /// How it is called; so may the tests be that are only missing with unbusy.
+    name: &'static str,
+    /// In which file; nothing if it is one, or more than one.
+    place: &'static str,
+    with_unbusy: bool,
+    reason: &'static str,
+}
+
+/// A test that does not do with unbusy what it does without on a quiet server, and may.
+struct Difference {
+    /// The test's name, or a part of the names of several.
+    test: &'static str,
+    /// Whether only a busy server is an excuse.
+    when_busy: bool,
+    reason: &'static str,
+}
+
+impl Difference {
+    const fn always(test: &'static str, reason: &'static str) -> Self {
+        Self { test, when_busy: false, reason }
+    }
+
+    const fn when_busy(test: &'static str, reason: &'static str) -> Self {
+        Self { test, when_busy: true, reason }
+    }
 }
 
 /// How a suite is run.
@@ -49,6 +96,8 @@ enum Suite {
 enum Way {
     /// As it is, on a quiet server.
     OriginalQuiet,
+    /// The same once more, to see which tests do not always do the same.
+    OriginalAgain,
     /// With unbusy, on a quiet server.
     UnbusyQuiet,
     /// With unbusy, on a busy server.
@@ -58,11 +107,13 @@ enum Way {
 }
 
 impl Way {
-    const ALL: [Self; 4] = [Self::OriginalQuiet, Self::UnbusyQuiet, Self::UnbusyBusy, Self::OriginalBusy];
+    const ALL: [Self; 5] =
+        [Self::OriginalQuiet, Self::OriginalAgain, Self::UnbusyQuiet, Self::UnbusyBusy, Self::OriginalBusy];
 
     const fn name(self) -> &'static str {
         match self {
             Self::OriginalQuiet => "as it is, quiet server",
+            Self::OriginalAgain => "as it is, quiet server, again",
             Self::UnbusyQuiet => "with unbusy, quiet server",
             Self::UnbusyBusy => "with unbusy, busy server",
             Self::OriginalBusy => "as it is, busy server",
@@ -85,70 +136,38 @@ fn flavor(name: &str) -> Result<Flavor, String> {
 
 /// Runs a suite in all ways, compares them, and writes the page.
 pub(crate) fn run(args: &ConformanceArgs) -> Result<()> {
-    let Suite::RedisRs = args.suite;
-    let server = servers::ensure_present(args.server)?;
-    let package = Package::make()?;
-    let stage = Stage::set(server, args.seed)?;
+    let suite: Box<dyn Suite> = match args.suite {
+        Library::RedisRs => Box::new(RedisRs::make(args.server, args.seed)?),
+    };
     let wanted = |way: &Way| args.only.is_empty() || *way == Way::OriginalQuiet || args.only.contains(way);
+    let ways: Vec<_> = Way::ALL.into_iter().filter(wanted).collect();
+    let comparison = compare(&*suite, &ways, args.filter.as_deref())?;
+    if args.filter.is_none() && args.only.is_empty() {
+        page::write(&comparison, suite.facts(), args.server, args.seed)?;
+    }
+    verdict(&comparison)
+}
+
+fn compare(suite: &dyn Suite, ways: &[Way], filter: Option<&str>) -> Result<Comparison> {
     let mut runs = Vec::new();
-    for way in Way::ALL.into_iter().filter(wanted) {
+    for way in ways {
         eprintln!("=== {}", way.name());
         let start = Instant::now();
-        let results = Results::of(&package.test(way, args.filter.as_deref(), &stage)?)?;
+        let results = suite.test(*way, filter)?;
         eprintln!("    {results} in {:.0} s", start.elapsed().as_secs_f64());
-        runs.push((way, results));
+        runs.push((*way, results));
     }
-    let comparison = Comparison::new(runs, package.left_out);
+    let comparison = Comparison::new(runs, suite.facts());
     eprintln!("{comparison}");
-    if args.filter.is_none() && args.only.is_empty() {
-        page::write(&comparison, &package.version, args.server, args.seed)?;
-    }
+    Ok(comparison)
+}
+
+fn verdict(comparison: &Comparison) -> Result<()> {
     ensure!(comparison.unexplained().is_empty(), "there are differences without a reason");
     Ok(())
 }
 
-/// What stands on PATH while a suite runs: the program `storm` of the test kit under the names of the server and its client.
-struct Stage {
-    server: PathBuf,
-    folder: PathBuf,
-    seed: u64,
-}
-
-impl Stage {
-    fn set(server: PathBuf, seed: u64) -> Result<Self> {
-        shell::run(&mut shell::cargo(&["build", "--quiet", "--package", "testkit", "--bin", "storm"]))?;
-        let storm = shell::built("debug", "storm")?;
-        let folder = target()?.join("path");
-        if folder.exists() {
-            fs::remove_dir_all(&folder)?;
-        }
-        fs::create_dir_all(folder.join("marks"))?;
-        for name in ["redis-server", "redis-cli"] {
-            std::os::unix::fs::symlink(&storm, folder.join(name))?;
-        }
-        Ok(Self { server, folder, seed })
-    }
-
-    /// The environment of a suite, for a server that is busy now and then, or quiet.
-    fn environment(&self, busy: bool) -> Result<Vec<(&'static str, std::ffi::OsString)>> {
-        let path = env::var_os("PATH").unwrap_or_default();
-        let path = env::join_paths([self.folder.clone()].into_iter().chain(env::split_paths(&path)))?;
-        let cli = shell::on_path("redis-cli")
-            .context("the suite makes clusters with `redis-cli`, which is not on PATH")?;
-        let mut variables = vec![
-            ("PATH", path),
-            ("UNBUSY_STORM_SERVER", self.server.clone().into()),
-            ("UNBUSY_STORM_CLI", cli.into()),
-            ("UNBUSY_STORM_FOLDER", self.folder.join("marks").into()),
-        ];
-        if busy {
-            variables.push(("UNBUSY_STORM_SEED", self.seed.to_string().into()));
-        }
-        Ok(variables)
-    }
-}
-
-/// Where suites are unpacked and built: a folder beside what is built of this workspace.
-fn target() -> Result<PathBuf> {
-    shell::built("conformance", "redis-rs")
+/// Where a suite is unpacked and built: a folder beside what is built of this workspace.
+fn target(suite: &str) -> Result<PathBuf> {
+    shell::built("conformance", suite)
 }

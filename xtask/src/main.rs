@@ -64,8 +64,8 @@ Examples:
     Bench(bench::BenchArgs),
     /// Run the test suite of a client library with unbusy, on a server that is busy at random, and compare.
     ///
-    /// Runs it four times, which takes a quarter of an hour, and writes docs/conformance.md. cargo-nextest and redis-cli must
-    /// be installed.
+    /// Runs it five times, which takes some twenty minutes, and writes a page in docs/conformance. cargo-nextest and
+    /// redis-cli must be installed.
     #[command(after_help = "\
 Examples:
   cargo xtask conformance redis-rs

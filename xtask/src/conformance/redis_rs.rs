@@ -1,164 +1,78 @@
-//! What there is to say about the suite of the `redis` crate.
+//! The suite of the `redis` crate, which gets the types of the crate unbusy.
 
-/// A change to the suite's text.
-pub(super) struct Edit {
-    pub(super) file: &'static str,
-    pub(super) from: &'static str,
-    pub(super) to: &'static str,
+mod facts;
+mod package;
+mod stage;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use testkit::Flavor;
+
+use super::{Facts, LeftOut, Results, Suite, Way};
+use crate::servers;
+use facts::{DIFFERENCES, FILES_NOT_RUN, LEFT_OUT};
+use package::Package;
+use stage::Stage;
+
+pub(super) struct RedisRs {
+    package: Package,
+    stage: Stage,
+    facts: Facts,
 }
 
-/// unbusy connects to clusters with functions of its own, and has no constructor for managers but its client's. Without
-/// unbusy the same text does what the suite says.
-pub(super) const EDITS: [Edit; 10] = [
-    Edit {
-        file: "support/cluster.rs",
-        from: "self.client.get_connection()",
-        to: "redis::cluster::get_connection(&self.client)",
-    },
-    Edit {
-        file: "support/cluster.rs",
-        from: "self.client.get_async_connection()",
-        to: "redis::cluster_async::get_async_connection(&self.client)",
-    },
-    Edit {
-        file: "test_acl.rs",
-        from: "cluster.client.get_async_connection()",
-        to: "redis::cluster_async::get_async_connection(&cluster.client)",
-    },
-    Edit {
-        file: "test_acl.rs",
-        from: "client1.get_async_connection()",
-        to: "redis::cluster_async::get_async_connection(&client1)",
-    },
-    Edit {
-        file: "test_acl.rs",
-        from: "client2.get_async_connection()",
-        to: "redis::cluster_async::get_async_connection(&client2)",
-    },
-    Edit {
-        file: "test_cluster.rs",
-        from: "cluster.client.get_connection()",
-        to: "redis::cluster::get_connection(&cluster.client)",
-    },
-    Edit {
-        file: "test_cluster.rs",
-        from: "client.get_connection()",
-        to: "redis::cluster::get_connection(&client)",
-    },
-    Edit {
-        file: "test_cluster_async.rs",
-        from: "cluster.client.get_async_connection()",
-        to: "redis::cluster_async::get_async_connection(&cluster.client)",
-    },
-    Edit {
-        file: "test_cluster_async.rs",
-        from: "client.get_async_connection()",
-        to: "redis::cluster_async::get_async_connection(&client)",
-    },
-    Edit {
-        file: "test_async.rs",
-        from: "redis::aio::ConnectionManager::new_with_config(",
-        to: "redis::aio::manager(",
-    },
-];
-
-/// Files of the suite that are not run, and why.
-pub(super) const FILES_NOT_RUN: [(&str, &str); 11] = [
-    ("parser.rs", "speaks to no server"),
-    ("test_bignum.rs", "speaks to no server"),
-    ("test_digest_utils.rs", "speaks to no server"),
-    ("test_hotkeys.rs", "wants Redis 8.6"),
-    ("test_module_bloom.rs", "wants a module"),
-    ("test_module_json.rs", "wants a module"),
-    ("test_module_search.rs", "wants a module"),
-    (
-        "test_sentinel.rs",
-        "unbusy has one function for what Sentinel finds, in place of the types that these tests are about",
-    ),
-    ("test_support.rs", "tests the suite itself"),
-    ("test_tls_cert_auth.rs", "wants TLS"),
-    ("test_types.rs", "speaks to no server"),
-];
-
-/// A function of the suite that is not compiled.
-pub(super) struct LeftOut {
-    pub(super) file: &'static str,
-    pub(super) function: &'static str,
-    /// Whether only with unbusy.
-    pub(super) with_unbusy: bool,
-    pub(super) reason: &'static str,
-}
-
-impl LeftOut {
-    /// The attribute that leaves it out.
-    pub(super) const fn condition(&self) -> &'static str {
-        if self.with_unbusy { "#[cfg(not(feature = \"unbusy\"))] " } else { "#[cfg(any())] " }
+impl RedisRs {
+    pub(super) fn make(server: Flavor, seed: u64) -> Result<Self> {
+        let package = Package::make()?;
+        let stage = Stage::set(servers::ensure_present(server)?, seed)?;
+        let files =
+            FILES_NOT_RUN.map(|(name, reason)| LeftOut { name, place: "", with_unbusy: false, reason });
+        let facts = Facts {
+            name: "redis-rs",
+            title: "The test suite of the `redis` crate",
+            introduction: introduction(&package.version, server),
+            left_out: LEFT_OUT.iter().copied().chain(files).collect(),
+            differences: DIFFERENCES,
+        };
+        Ok(Self { package, stage, facts })
     }
 }
 
-const fn never(file: &'static str, function: &'static str, reason: &'static str) -> LeftOut {
-    LeftOut { file, function, with_unbusy: false, reason }
+impl Suite for RedisRs {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn test(&self, way: Way, filter: Option<&str>) -> Result<Results> {
+        Results::of(&self.package.test(way, filter, &self.stage)?, short)
+    }
 }
 
-const fn not_with_unbusy(file: &'static str, function: &'static str, reason: &'static str) -> LeftOut {
-    LeftOut { file, function, with_unbusy: true, reason }
+fn introduction(version: &str, server: Flavor) -> String {
+    format!(
+        "\
+The suite of the `redis` crate {version} is run on {server} in several ways. *With unbusy* means that the tests, unchanged but
+for some lines that connect to clusters, get unbusy's types by the names of those of the crate. *Busy* means that
+every server of a test runs scripts of 30 to 250 ms at random, with pauses of at most 300 ms, and answers BUSY after 10 ms."
+    )
 }
 
-const DATABASES: &str = "wants a newer `redis-test` than the one that is published";
-const PIPELINE: &str = "a pipeline on a blocking connection to a cluster, which unbusy does not offer";
-const MONITOR: &str =
-    "a monitor, which unbusy does not offer: the crate's own does not tell that MONITOR was rejected";
-const CONFIG: &str =
-    "settings for one asynchronous connection to a cluster, which unbusy takes from the client only";
-
-pub(super) const LEFT_OUT: &[LeftOut] = &[
-    never("test_cluster.rs", "test_cluster_numbered_database", DATABASES),
-    never("test_cluster_async.rs", "test_async_cluster_numbered_database", DATABASES),
-    not_with_unbusy("test_async.rs", "test_monitor", MONITOR),
-    not_with_unbusy("test_cluster.rs", "test_cluster_pipeline", PIPELINE),
-    not_with_unbusy("test_cluster.rs", "test_cluster_pipeline_multiple_keys", PIPELINE),
-    not_with_unbusy("test_cluster.rs", "test_cluster_pipeline_invalid_command", PIPELINE),
-    not_with_unbusy("test_cluster.rs", "test_cluster_pipeline_command_ordering", PIPELINE),
-    not_with_unbusy("test_cluster.rs", "test_cluster_pipeline_ordering_with_improper_command", PIPELINE),
-    not_with_unbusy("test_cluster.rs", "fail_on_empty_command", PIPELINE),
-    not_with_unbusy("support/cluster.rs", "async_connection_with_config", CONFIG),
-    not_with_unbusy("test_cluster_async.rs", "test_async_cluster_connect_lazily", CONFIG),
-    not_with_unbusy("test_cluster_async.rs", "test_pub_sub_subscription_with_config", CONFIG),
-];
-
-const COUNTS_CONNECTIONS: &str = "counts the server's connections, and what makes it busy has one";
-
-const CHANGES_CREDENTIALS: &str = "its credentials change every half second, also while its commands wait";
-
-/// A test that does not do the same as without unbusy on a quiet server, and may.
-pub(super) struct Difference {
-    /// The test's name, or how the names of several begin.
-    pub(super) test: &'static str,
-    pub(super) reason: &'static str,
+/// nextest names a test `package::binary$path`; `binary: path` says enough.
+fn short(name: &str) -> String {
+    let name = name.split_once("::").map_or(name, |(_, name)| name);
+    name.replacen('$', ": ", 1)
 }
 
-pub(super) const DIFFERENCES: &[Difference] = &[
-    Difference {
-        test: "test_timeout_in_middle_of_message_leaves_connection_usable",
-        reason: "its server of three canned answers does not know CONFIG GET, with which unbusy asks for the threshold",
-    },
-    Difference { test: "kills_connection_on_drop_even_when_blocking", reason: COUNTS_CONNECTIONS },
-    Difference { test: "test_kill_connection_on_drop_even_when_blocking", reason: COUNTS_CONNECTIONS },
-    Difference { test: "sharing_a_single_credentials_provider", reason: CHANGES_CREDENTIALS },
-    Difference {
-        test: "token_rotation_with_mock_streaming_credentials_provider",
-        reason: CHANGES_CREDENTIALS,
-    },
-    Difference {
-        test: "error_handling_with_mock_streaming_credentials_provider",
-        reason: CHANGES_CREDENTIALS,
-    },
-    Difference {
-        test: "test_mset_ex_expiration_options",
-        reason: "its keys live for one second, and expire while its commands wait",
-    },
-    Difference {
-        test: "test_hsetex_field_expiration_options",
-        reason: "wants fields to be gone 0.1 s after they expired, which it does not always get as it is, either",
-    },
-];
+fn target() -> Result<PathBuf> {
+    super::target("redis-rs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn names_are_shortened_to_what_is_needed() {
+        assert_eq!(short("suite::basic$a::b"), "basic: a::b");
+    }
+}

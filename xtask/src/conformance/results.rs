@@ -1,116 +1,156 @@
 //! What became of each test, and how the ways of running a suite compare.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::{self, Display, Formatter},
 };
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
-use super::Way;
-use super::redis_rs::{DIFFERENCES, LeftOut};
+use super::{Facts, Way};
 
 /// Whether each test passed.
-pub(super) struct Results(BTreeMap<String, bool>);
+pub(super) struct Results {
+    passed: BTreeMap<String, bool>,
+    /// How many of them failed before they passed.
+    at_a_later_try: usize,
+}
 
 impl Results {
-    /// Reads what nextest says, a line of JSON per event.
-    pub(super) fn of(events: &str) -> Result<Self> {
-        let outcome = |line: &str| {
-            let event: Value = serde_json::from_str(line).ok()?;
-            let passed = match event["event"].as_str()? {
-                "ok" => true,
-                "failed" | "timeout" => false,
-                _ => return None,
-            };
-            let name = event["name"].as_str().filter(|_| event["type"] == "test")?;
-            Some((short(name), passed))
-        };
-        let results: BTreeMap<_, _> = events.lines().filter_map(outcome).collect();
-        ensure!(!results.is_empty(), "no test was run");
-        Ok(Self(results))
+    /// Reads what nextest says, a line of JSON per event; `name` shortens a test's name. The last try of a test counts.
+    pub(super) fn of(events: &str, name: impl Fn(&str) -> String) -> Result<Self> {
+        let mut results = Self { passed: BTreeMap::new(), at_a_later_try: 0 };
+        for (test, passed) in outcomes(events) {
+            let before = results.passed.insert(name(&test), passed);
+            results.at_a_later_try += usize::from(passed && before == Some(false));
+        }
+        ensure!(!results.passed.is_empty(), "no test was run");
+        Ok(results)
     }
 
-    fn passed(&self) -> usize {
-        self.0.values().filter(|passed| **passed).count()
+    fn count_passed(&self) -> usize {
+        self.passed.values().filter(|passed| **passed).count()
     }
 }
 
 impl Display for Results {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} passed", self.passed(), self.0.len())
+        let Self { passed, at_a_later_try } = self;
+        write!(f, "{} of {} passed, {at_a_later_try} at a later try", self.count_passed(), passed.len())
     }
 }
 
-/// nextest names a test `package::binary$path`; `binary: path` says enough.
-fn short(name: &str) -> String {
-    let name = name.split_once("::").map_or(name, |(_, name)| name);
-    name.replacen('$', ": ", 1)
+/// The tests that ended, and whether they passed.
+fn outcomes(events: &str) -> impl Iterator<Item = (String, bool)> {
+    events.lines().filter_map(|line| {
+        let event: Value = serde_json::from_str(line).ok()?;
+        let passed = match event["event"].as_str()? {
+            "ok" => true,
+            "failed" | "timeout" => false,
+            _ => return None,
+        };
+        let test = event["name"].as_str().filter(|_| event["type"] == "test")?;
+        Some((test.to_owned(), passed))
+    })
 }
 
-/// A test that passes in one way only.
+/// What a test does in one way but not in the first.
 pub(super) struct Divergence {
     pub(super) test: String,
     pub(super) way: Way,
-    pub(super) passed: bool,
+    /// In the way named.
+    pub(super) here: &'static str,
     pub(super) reason: Option<&'static str>,
 }
 
 pub(super) struct Comparison {
-    pub(super) runs: Vec<(Way, Results)>,
+    runs: Vec<(Way, Results)>,
+    /// Tests that do not always do the same as they are; of them nothing else is said.
+    pub(super) fickle: BTreeSet<String>,
     pub(super) divergences: Vec<Divergence>,
-    pub(super) left_out: &'static [LeftOut],
 }
 
 impl Comparison {
     /// Compares with the first of the runs.
-    pub(super) fn new(runs: Vec<(Way, Results)>, left_out: &'static [LeftOut]) -> Self {
-        let original = &runs[0].1.0;
+    pub(super) fn new(runs: Vec<(Way, Results)>, facts: &Facts) -> Self {
+        let original = &runs[0].1;
+        let again = runs.iter().filter(|(way, _)| *way == Way::OriginalAgain);
+        let fickle: BTreeSet<_> =
+            again.flat_map(|(_, results)| differing(original, results)).map(|(test, _)| test).collect();
         let mut divergences = Vec::new();
         for (way, results) in runs.iter().filter(|(way, _)| way.has_unbusy()) {
-            let differing = results.0.iter().filter(|(test, passed)| original.get(*test) != Some(*passed));
-            divergences.extend(differing.map(|(test, passed)| Divergence {
-                test: test.clone(),
-                way: *way,
-                passed: *passed,
-                reason: reason(test),
+            let differing = differing(original, results)
+                .filter(|(test, here)| !fickle.contains(test) && !is_left_out(test, here, facts));
+            divergences.extend(differing.map(|(test, here)| {
+                let reason = reason(&test, *way, facts);
+                Divergence { test, way: *way, here, reason }
             }));
         }
-        Self { runs, divergences, left_out }
+        Self { runs, fickle, divergences }
     }
 
     pub(super) fn unexplained(&self) -> Vec<&Divergence> {
         self.divergences.iter().filter(|divergence| divergence.reason.is_none()).collect()
     }
 
-    /// For each way: its name, and how many tests passed, failed, and were left out.
-    pub(super) fn counts(&self) -> impl Iterator<Item = (&'static str, [usize; 3])> {
-        let all = self.runs[0].1.0.len();
+    /// For each way: its name, and how many tests passed, passed at a later try only, failed, and were left out.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (&'static str, [usize; 4])> {
+        let all = self.runs[0].1.passed.len();
         self.runs.iter().map(move |(way, results)| {
-            let (run, passed) = (results.0.len(), results.passed());
-            (way.name(), [passed, run - passed, all - run])
+            let (run, passed) = (results.passed.len(), results.count_passed());
+            (way.name(), [passed, results.at_a_later_try, run - passed, all.saturating_sub(run)])
         })
     }
 
     /// The tests that fail even as they are on a quiet server.
     pub(super) fn failing(&self) -> impl Iterator<Item = &String> {
-        self.runs[0].1.0.iter().filter(|(_, passed)| !**passed).map(|(test, _)| test)
+        self.runs[0].1.passed.iter().filter(|(_, passed)| !**passed).map(|(test, _)| test)
     }
 }
 
-fn reason(test: &str) -> Option<&'static str> {
-    DIFFERENCES.iter().find(|difference| test.contains(difference.test)).map(|difference| difference.reason)
+/// The tests that do not do here what they did there, and what they do here.
+fn differing<'a>(
+    there: &'a Results,
+    here: &'a Results,
+) -> impl Iterator<Item = (String, &'static str)> + use<'a> {
+    let tests: BTreeSet<_> = there.passed.keys().chain(here.passed.keys()).collect();
+    let differs = |test: &&String| there.passed.get(*test) != here.passed.get(*test);
+    tests.into_iter().filter(differs).map(|test| {
+        let word = match here.passed.get(test) {
+            Some(true) => "passes",
+            Some(false) => "fails",
+            None => "is not run",
+        };
+        (test.clone(), word)
+    })
+}
+
+fn is_left_out(test: &str, here: &str, facts: &Facts) -> bool {
+    let is_missing = here == "is not run";
+    is_missing && facts.left_out.iter().any(|left_out| left_out.with_unbusy && test.contains(left_out.name))
+}
+
+fn reason(test: &str, way: Way, facts: &Facts) -> Option<&'static str> {
+    let mut differences = facts.differences.iter();
+    let fits = differences
+        .find(|difference| test.contains(difference.test) && (way.is_busy() || !difference.when_busy));
+    fits.map(|difference| difference.reason)
 }
 
 impl Display for Comparison {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        for (name, [passed, failed, left_out]) in self.counts() {
-            writeln!(f, "{name}: {passed} passed, {failed} failed, {left_out} left out")?;
+        for (name, [passed, later, failed, left_out]) in self.counts() {
+            writeln!(
+                f,
+                "{name}: {passed} passed ({later} at a later try), {failed} failed, {left_out} left out"
+            )?;
         }
-        for Divergence { test, way, passed, reason } in &self.divergences {
-            let word = if *passed { "passes" } else { "fails" };
-            writeln!(f, "{test} {word} {}: {}", way.name(), reason.unwrap_or("NO REASON IS KNOWN"))?;
+        for test in &self.fickle {
+            writeln!(f, "{test} does not always do the same without unbusy")?;
+        }
+        for Divergence { test, way, here, reason } in &self.divergences {
+            writeln!(f, "{test} {here} {}: {}", way.name(), reason.unwrap_or("NO REASON IS KNOWN"))?;
         }
         Ok(())
     }
@@ -118,19 +158,76 @@ impl Display for Comparison {
 
 #[cfg(test)]
 mod tests {
-    use super::Results;
+    use super::{Comparison, Divergence, Results};
+    use crate::conformance::{Difference, Facts, LeftOut, Way};
+
+    const EVENTS: &str = r#"{"type":"suite","event":"started","test_count":3}
+{"type":"test","event":"started","name":"a::b"}
+{"type":"test","event":"ok","name":"a::b","exec_time":0.1}
+{"type":"test","event":"failed","name":"a::c","exec_time":0.1,"stdout":"no"}
+{"type":"test","event":"ignored","name":"a::d"}
+{"type":"suite","event":"failed","passed":1,"failed":1}"#;
 
     #[test]
     fn events_say_what_became_of_each_test() {
-        let events = r#"{"type":"suite","event":"started","test_count":3}
-{"type":"test","event":"started","name":"suite::basic$a::b"}
-{"type":"test","event":"ok","name":"suite::basic$a::b","exec_time":0.1}
-{"type":"test","event":"failed","name":"suite::basic$a::c","exec_time":0.1,"stdout":"no"}
-{"type":"test","event":"ignored","name":"suite::basic$a::d"}
-{"type":"suite","event":"failed","passed":1,"failed":1}"#;
-        let results = Results::of(events).expect("results").0;
-        let outcomes: Vec<_> = results.iter().map(|(test, passed)| (test.as_str(), *passed)).collect();
-        assert_eq!(outcomes, [("basic: a::b", true), ("basic: a::c", false)]);
-        assert!(Results::of("").is_err());
+        let results = Results::of(EVENTS, |name| name.replace("a::", "")).expect("results");
+        let outcomes: Vec<_> = results.passed.iter().map(|(test, passed)| (test.as_str(), *passed)).collect();
+        assert_eq!(outcomes, [("b", true), ("c", false)]);
+        assert!(Results::of("", str::to_owned).is_err());
+    }
+
+    #[test]
+    fn the_last_try_of_a_test_counts() {
+        let again = EVENTS.replace("\"failed\",\"name\"", "\"ok\",\"name\"");
+        let results = Results::of(&format!("{EVENTS}\n{again}"), str::to_owned).expect("results");
+        assert_eq!((results.count_passed(), results.at_a_later_try), (2, 1));
+    }
+
+    fn results(outcomes: &[(&str, bool)]) -> Results {
+        let passed = outcomes.iter().map(|(test, passed)| ((*test).to_owned(), *passed)).collect();
+        Results { passed, at_a_later_try: 0 }
+    }
+
+    fn facts() -> Facts {
+        let left_out = LeftOut { name: "left", place: "", with_unbusy: true, reason: "cannot" };
+        Facts {
+            name: "",
+            title: "",
+            introduction: String::new(),
+            left_out: vec![left_out],
+            differences: &[Difference { test: "slow", when_busy: true, reason: "time" }],
+        }
+    }
+
+    #[test]
+    fn whatever_is_not_as_in_the_first_way_is_told_with_its_reason() {
+        let first = [("fickle", true), ("gone", true), ("left", true), ("same", false), ("slow", true)];
+        let again = [("fickle", false), ("gone", true), ("left", true), ("same", false), ("slow", true)];
+        let unbusy = [("fickle", false), ("new", true), ("same", false), ("slow", false)];
+        let runs = vec![
+            (Way::OriginalQuiet, results(&first)),
+            (Way::OriginalAgain, results(&again)),
+            (Way::UnbusyQuiet, results(&unbusy)),
+            (Way::UnbusyBusy, results(&unbusy)),
+            (Way::OriginalBusy, results(&[("same", true)])),
+        ];
+        let comparison = Comparison::new(runs, &facts());
+        assert_eq!(comparison.fickle.iter().collect::<Vec<_>>(), ["fickle"]);
+        let told: Vec<_> = comparison
+            .divergences
+            .iter()
+            .map(|Divergence { test, way, here, reason }| (test.as_str(), *way, *here, *reason))
+            .collect();
+        let (quiet, busy) = (Way::UnbusyQuiet, Way::UnbusyBusy);
+        let expected = [
+            ("gone", quiet, "is not run", None),
+            ("new", quiet, "passes", None),
+            ("slow", quiet, "fails", None),
+            ("gone", busy, "is not run", None),
+            ("new", busy, "passes", None),
+            ("slow", busy, "fails", Some("time")),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(comparison.unexplained().len(), 5);
     }
 }

@@ -9,22 +9,22 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::redis_rs::{EDITS, FILES_NOT_RUN, LEFT_OUT, LeftOut};
-use super::{Stage, Way, target};
+use super::facts::{EDITS, FILES_NOT_RUN, LEFT_OUT};
+use super::stage::Stage;
+use crate::conformance::{LeftOut, Way};
 use crate::shell;
 
 pub(super) struct Package {
     folder: PathBuf,
     /// Of the `redis` crate.
     pub(super) version: String,
-    pub(super) left_out: &'static [LeftOut],
 }
 
 impl Package {
     /// Puts the package together, anew each time; what was built of it stays.
     pub(super) fn make() -> Result<Self> {
         let (version, source) = locked_redis()?;
-        let folder = target()?.join("package");
+        let folder = super::target()?.join("package");
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
         }
@@ -38,7 +38,7 @@ impl Package {
         }
         // The same versions as everywhere else; what only the suite needs is added.
         fs::copy(shell::root().join("Cargo.lock"), folder.join("Cargo.lock"))?;
-        Ok(Self { folder, version, left_out: LEFT_OUT })
+        Ok(Self { folder, version })
     }
 
     /// Runs the tests, and returns what nextest says of each, a line of JSON per event. What else it says goes to a file.
@@ -52,9 +52,9 @@ impl Package {
         if let Some(filter) = filter {
             nextest.args(["--filterset", filter]);
         }
-        nextest.current_dir(&self.folder).env("CARGO_TARGET_DIR", target()?.join("build"));
+        nextest.current_dir(&self.folder).env("CARGO_TARGET_DIR", super::target()?.join("build"));
         nextest.env("NEXTEST_EXPERIMENTAL_LIBTEST_JSON", "1").envs(stage.environment(way.is_busy())?);
-        let log = target()?.join(format!("{way:?}.log"));
+        let log = super::target()?.join(format!("{way:?}.log"));
         eprintln!("    what fails is told in {}", log.display());
         // A failed test makes it fail, too; that it ran at all shows in what it printed.
         let output = nextest.stderr(fs::File::create(&log)?).output();
@@ -116,13 +116,17 @@ fn edit(path: &Path, mut text: String) -> Result<String> {
         ensure!(text.contains(edit.from), "tests/{} has no `{}` any more", edit.file, edit.from);
         text = text.replace(edit.from, edit.to);
     }
-    for left_out in LEFT_OUT.iter().filter(|left_out| path == Path::new(left_out.file)) {
-        let at = definition(&text, left_out.function);
-        let at =
-            at.with_context(|| format!("tests/{} has no {} any more", left_out.file, left_out.function))?;
-        text.insert_str(at, left_out.condition());
+    for left_out in LEFT_OUT.iter().filter(|left_out| path == Path::new(left_out.place)) {
+        let at = definition(&text, left_out.name);
+        let at = at.with_context(|| format!("tests/{} has no {} any more", left_out.place, left_out.name))?;
+        text.insert_str(at, condition(left_out));
     }
     Ok(text)
+}
+
+/// The attribute that leaves it out.
+const fn condition(left_out: &LeftOut) -> &'static str {
+    if left_out.with_unbusy { "#[cfg(not(feature = \"unbusy\"))] " } else { "#[cfg(any())] " }
 }
 
 /// Where a function's definition begins, after its attributes.
