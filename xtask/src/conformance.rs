@@ -5,6 +5,7 @@
 //! reason; others make the chore fail.
 
 mod page;
+mod redis_py;
 mod redis_rs;
 mod results;
 
@@ -15,6 +16,7 @@ use clap::{Args, ValueEnum};
 use testkit::Flavor;
 
 use crate::shell;
+use redis_py::RedisPy;
 use redis_rs::RedisRs;
 use results::{Comparison, Results};
 
@@ -29,7 +31,8 @@ pub(crate) struct ConformanceArgs {
     /// What the times are made of at which the server is busy.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Only what this filter of nextest selects, such as `test(script)`; the page is not written then.
+    /// Only what this selects: for redis-rs an expression of nextest such as `test(script)`, for redis-py a file, or a test
+    /// of it, such as `test_pipeline.py`. The page is not written then.
     #[arg(long, value_name = "EXPRESSION")]
     filter: Option<String>,
     /// Only these ways, beside the first; may be given several times. The page is not written then.
@@ -41,6 +44,8 @@ pub(crate) struct ConformanceArgs {
 enum Library {
     /// That of the `redis` crate, with the crate unbusy.
     RedisRs,
+    /// That of redis-py, sync and asyncio, through `unbusy proxy`.
+    RedisPy,
 }
 
 /// A test suite, ready to be run.
@@ -138,6 +143,7 @@ fn flavor(name: &str) -> Result<Flavor, String> {
 pub(crate) fn run(args: &ConformanceArgs) -> Result<()> {
     let suite: Box<dyn Suite> = match args.suite {
         Library::RedisRs => Box::new(RedisRs::make(args.server, args.seed)?),
+        Library::RedisPy => Box::new(RedisPy::make(args.server, args.seed)?),
     };
     let wanted = |way: &Way| args.only.is_empty() || *way == Way::OriginalQuiet || args.only.contains(way);
     let ways: Vec<_> = Way::ALL.into_iter().filter(wanted).collect();

@@ -64,11 +64,13 @@ Examples:
     Bench(bench::BenchArgs),
     /// Run the test suite of a client library with unbusy, on a server that is busy at random, and compare.
     ///
-    /// Runs it five times, which takes some twenty minutes, and writes a page in docs/conformance. cargo-nextest and
-    /// redis-cli must be installed.
+    /// Runs it five times, which takes some twenty minutes and wants a quiet machine, and writes a page in docs/conformance.
+    /// For redis-rs, cargo-nextest and redis-cli must be installed; for redis-py, Python 3.11 or newer.
     #[command(after_help = "\
 Examples:
   cargo xtask conformance redis-rs
+  cargo xtask conformance redis-py --server redis-7.0
+  cargo xtask conformance redis-py --only unbusy-busy --filter test_asyncio/test_pipeline.py
   cargo xtask conformance redis-rs --only unbusy-busy --filter 'binary(test_script)'")]
     Conformance(conformance::ConformanceArgs),
     /// Play the engine against a simulated server in virtual time, thousands of times, and check every promise.

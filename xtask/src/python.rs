@@ -8,6 +8,8 @@ use testkit::Flavor;
 use crate::{servers, shell};
 
 const FOLDER: &str = "tests/python";
+/// What is installed for them, by exact content.
+pub(crate) const PINS: &str = "tests/python/requirements.txt";
 /// Most of a scenario's time is waiting, so some run at once; too many would delay each other.
 const AT_ONCE: &str = "3";
 
@@ -20,6 +22,8 @@ pub(crate) fn scenarios() -> Result<()> {
     shell::run(&mut shell::cargo(&["build", "--quiet", "--package", "unbusy-cli"]))?;
     let mut pytest =
         shell::command(python, &["-m", "pytest", "-p", "no:cacheprovider", "-n", AT_ONCE, FOLDER]);
+    // It is there for redis-py's own tests; these run their loops themselves.
+    pytest.args(["-p", "no:asyncio"]);
     pytest.env("UNBUSY_BIN", shell::built("debug", "unbusy")?);
     for flavor in Flavor::ALL {
         pytest.env(flavor.variable(), servers::ensure_present(flavor)?);
@@ -36,9 +40,8 @@ pub(crate) fn environment() -> Result<PathBuf> {
     if !python.exists() {
         shell::output(shell::command("python3", &["-m", "venv"]).arg(&folder))?;
     }
-    let pins = format!("{FOLDER}/requirements.txt");
     let mut pip =
         shell::command(&python, &["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-    shell::output(pip.args(["--require-hashes", "--requirement", &pins]))?;
+    shell::output(pip.args(["--require-hashes", "--requirement", PINS]))?;
     Ok(python)
 }

@@ -16,8 +16,15 @@ pub(super) fn write(comparison: &Comparison, facts: &Facts, server: Flavor, seed
     let mut page = head(facts, server, seed)?;
     counts(&mut page, comparison)?;
     differences(&mut page, comparison)?;
-    list(&mut page, "Failing as it is on a quiet server", comparison.failing())?;
-    list(&mut page, "Not always the same, as it is on a quiet server", &comparison.fickle)?;
+    list(
+        &mut page,
+        "Failing as it is on a quiet server",
+        comparison.failing().map(|test| format!("`{test}`")),
+    )?;
+    let fickle = comparison.fickle.iter().map(|test| format!("`{test}`"));
+    list(&mut page, "Not always the same, as it is on a quiet server", fickle)?;
+    let later = comparison.at_a_later_try().map(|(test, way)| format!("`{test}` ({})", way.name()));
+    list(&mut page, "Passed at a later try", later)?;
     left_out(&mut page, &facts.left_out)?;
     let file = shell::root().join(FOLDER).join(format!("{}-{server}.md", facts.name));
     Ok(fs::write(file, page)?)
@@ -63,13 +70,13 @@ fn differences(page: &mut String, comparison: &Comparison) -> Result<()> {
     Ok(())
 }
 
-fn list<'a>(page: &mut String, title: &str, tests: impl IntoIterator<Item = &'a String>) -> Result<()> {
-    let mut tests = tests.into_iter().peekable();
+fn list(page: &mut String, title: &str, tests: impl Iterator<Item = String>) -> Result<()> {
+    let mut tests = tests.peekable();
     if tests.peek().is_some() {
         write!(page, "\n## {title}\n\n")?;
     }
     for test in tests {
-        writeln!(page, "* `{test}`")?;
+        writeln!(page, "* {test}")?;
     }
     Ok(())
 }

@@ -10,20 +10,26 @@ use serde_json::Value;
 
 use super::{Facts, Way};
 
+/// What all servers say in a BUSY, whatever else they say.
+const BUSY: &str = "busy running a";
+
 /// Whether each test passed.
 pub(super) struct Results {
     passed: BTreeMap<String, bool>,
-    /// How many of them failed before they passed.
-    at_a_later_try: usize,
+    /// Those that failed before they passed.
+    at_a_later_try: BTreeSet<String>,
 }
 
 impl Results {
     /// Reads what nextest says, a line of JSON per event; `name` shortens a test's name. The last try of a test counts.
     pub(super) fn of(events: &str, name: impl Fn(&str) -> String) -> Result<Self> {
-        let mut results = Self { passed: BTreeMap::new(), at_a_later_try: 0 };
+        let mut results = Self { passed: BTreeMap::new(), at_a_later_try: BTreeSet::new() };
         for (test, passed) in outcomes(events) {
-            let before = results.passed.insert(name(&test), passed);
-            results.at_a_later_try += usize::from(passed && before == Some(false));
+            let test = name(&test);
+            let before = results.passed.insert(test.clone(), passed);
+            if passed && before == Some(false) {
+                results.at_a_later_try.insert(test);
+            }
         }
         ensure!(!results.passed.is_empty(), "no test was run");
         Ok(results)
@@ -36,13 +42,24 @@ impl Results {
 
 impl Display for Results {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { passed, at_a_later_try } = self;
-        write!(f, "{} of {} passed, {at_a_later_try} at a later try", self.count_passed(), passed.len())
+        let (passed, later) = (self.count_passed(), self.at_a_later_try.len());
+        write!(f, "{passed} of {} passed, {later} at a later try", self.passed.len())
     }
 }
 
 /// The tests that ended, and whether they passed.
 fn outcomes(events: &str) -> impl Iterator<Item = (String, bool)> {
+    read(events).map(|(test, passed, _)| (test, passed))
+}
+
+/// The tests that failed, but for those that were told that the server is busy: it is no chance if they pass another time.
+pub(super) fn may_be_chance(events: &str) -> Vec<String> {
+    let failed = read(events).filter(|(_, passed, told)| !passed && !told.contains(BUSY));
+    failed.map(|(test, ..)| test).collect()
+}
+
+/// The tests that ended, whether they passed, and what they said.
+fn read(events: &str) -> impl Iterator<Item = (String, bool, String)> {
     events.lines().filter_map(|line| {
         let event: Value = serde_json::from_str(line).ok()?;
         let passed = match event["event"].as_str()? {
@@ -51,7 +68,7 @@ fn outcomes(events: &str) -> impl Iterator<Item = (String, bool)> {
             _ => return None,
         };
         let test = event["name"].as_str().filter(|_| event["type"] == "test")?;
-        Some((test.to_owned(), passed))
+        Some((test.to_owned(), passed, event["stdout"].as_str().unwrap_or_default().to_owned()))
     })
 }
 
@@ -99,8 +116,13 @@ impl Comparison {
         let all = self.runs[0].1.passed.len();
         self.runs.iter().map(move |(way, results)| {
             let (run, passed) = (results.passed.len(), results.count_passed());
-            (way.name(), [passed, results.at_a_later_try, run - passed, all.saturating_sub(run)])
+            (way.name(), [passed, results.at_a_later_try.len(), run - passed, all.saturating_sub(run)])
         })
+    }
+
+    /// The tests that passed at a later try only, and in which way.
+    pub(super) fn at_a_later_try(&self) -> impl Iterator<Item = (&String, Way)> {
+        self.runs.iter().flat_map(|(way, results)| results.at_a_later_try.iter().map(|test| (test, *way)))
     }
 
     /// The tests that fail even as they are on a quiet server.
@@ -158,7 +180,9 @@ impl Display for Comparison {
 
 #[cfg(test)]
 mod tests {
-    use super::{Comparison, Divergence, Results};
+    use std::collections::BTreeSet;
+
+    use super::{Comparison, Divergence, Results, may_be_chance};
     use crate::conformance::{Difference, Facts, LeftOut, Way};
 
     const EVENTS: &str = r#"{"type":"suite","event":"started","test_count":3}
@@ -180,12 +204,20 @@ mod tests {
     fn the_last_try_of_a_test_counts() {
         let again = EVENTS.replace("\"failed\",\"name\"", "\"ok\",\"name\"");
         let results = Results::of(&format!("{EVENTS}\n{again}"), str::to_owned).expect("results");
-        assert_eq!((results.count_passed(), results.at_a_later_try), (2, 1));
+        assert_eq!(results.count_passed(), 2);
+        assert_eq!(results.at_a_later_try.iter().collect::<Vec<_>>(), ["a::c"]);
+    }
+
+    #[test]
+    fn it_is_no_chance_that_a_test_meets_busy() {
+        assert_eq!(may_be_chance(EVENTS), ["a::c"]);
+        let busy = EVENTS.replace("no\"", "BUSY Redis is busy running a script.\"");
+        assert!(may_be_chance(&busy).is_empty());
     }
 
     fn results(outcomes: &[(&str, bool)]) -> Results {
         let passed = outcomes.iter().map(|(test, passed)| ((*test).to_owned(), *passed)).collect();
-        Results { passed, at_a_later_try: 0 }
+        Results { passed, at_a_later_try: BTreeSet::new() }
     }
 
     fn facts() -> Facts {
