@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::builder::PossibleValuesParser;
 
-use crate::{deny, python, servers, shell};
+use crate::{conformance, deny, python, servers, shell};
 
 struct Step {
     name: &'static str,
@@ -24,7 +24,11 @@ const STEPS: [Step; 9] = [
     Step { name: "advisories", about: "no dependency has a known weakness", run: deny::advisories },
     Step { name: "test", about: "all tests in Rust but the documentation's", run: test },
     Step { name: "doctest", about: "the examples in the documentation", run: doctest },
-    Step { name: PYTHON, about: "scenarios with Python clients", run: python::scenarios },
+    Step {
+        name: PYTHON,
+        about: "scenarios with Python clients, and some of redis-py's own tests",
+        run: python,
+    },
 ];
 
 pub(crate) fn names() -> PossibleValuesParser {
@@ -87,4 +91,9 @@ fn test() -> Result<()> {
 
 fn doctest() -> Result<()> {
     shell::run(&mut shell::cargo(&["test", "--workspace", "--all-features", "--doc"]))
+}
+
+fn python() -> Result<()> {
+    python::scenarios()?;
+    conformance::run_quick_part()
 }

@@ -20,7 +20,7 @@ use super::{
     results::{self, Results},
 };
 use crate::{python, servers, shell};
-use facts::{DIFFERENCES, FILES_NOT_RUN, MARKS_NOT_RUN};
+use facts::{DIFFERENCES, FILES_NOT_RUN, MARKS_NOT_RUN, QUICK_PART};
 use rig::Rig;
 use source::Source;
 
@@ -57,6 +57,13 @@ impl RedisPy {
             differences: DIFFERENCES,
         };
         Ok(Self { python, source, server, seed, facts })
+    }
+
+    /// Those files only that take a few seconds.
+    pub(super) fn quick_part(server: Flavor) -> Result<Self> {
+        let mut suite = Self::make(server, 1)?;
+        suite.source.files = QUICK_PART.map(str::to_owned).to_vec();
+        Ok(suite)
     }
 
     /// Runs one file, or what the filter selects of it, and what fails of that again, twice at most, unless it was told BUSY:

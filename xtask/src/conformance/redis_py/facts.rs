@@ -76,6 +76,14 @@ pub(super) const MARKS_NOT_RUN: &[(&str, &str)] = &[
     ("cp_integration", MANAGED),
 ];
 
+/// Files that take a few seconds and show most of what can go wrong.
+pub(super) const QUICK_PART: [&str; 4] = [
+    "test_asyncio/test_pipeline.py",
+    "test_asyncio/test_scripting.py",
+    "test_pipeline.py",
+    "test_monitor.py",
+];
+
 pub(super) const DIFFERENCES: &[Difference] = &[Difference::when_busy(
     "test_slowlog_get",
     "looks for its commands among the ten newest that were slow, and those of the scripts are there, too",
