@@ -7,7 +7,7 @@ use crate::wire::Wire;
 /// The function's name.
 pub(crate) const FUNCTION: &str = "torture_slow";
 
-/// Spins for ARGV[1] milliseconds and then pushes ARGV[2] to KEYS[1]. Who is killed has written nothing.
+/// Spins for `ARGV[1]` milliseconds and then pushes `ARGV[2]` to `KEYS[1]`. Who is killed has written nothing.
 pub(crate) fn lua() -> String {
     busy_lua().replace("redis.call('INCR', KEYS[1])", "redis.call('RPUSH', KEYS[1], ARGV[2])")
 }
