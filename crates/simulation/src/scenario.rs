@@ -49,7 +49,7 @@ impl Scenario {
             ..Settings::default()
         };
         let budget = if rng.one_in(4) { threshold * (1 + rng.below(40) as u32) / 10 } else { 2 * AMPLE };
-        let policy = Policy { max_wait: budget, one_record: rng.one_in(10), ..Policy::default() };
+        let policy = Policy { max_wait: budget, one_read: rng.one_in(10), ..Policy::default() };
         let mut scenario = Self {
             seed,
             settings,
@@ -216,8 +216,8 @@ impl fmt::Display for Scenario {
         writeln!(f, "server    {flavor:?}, threshold {threshold:?}, a hook every {hook_every:?}")?;
         writeln!(
             f,
-            "proxies   {}, max-wait {:?}, one record: {}",
-            self.proxies, policy.max_wait, policy.one_record
+            "proxies   {}, max-wait {:?}, one read: {}",
+            self.proxies, policy.max_wait, policy.one_read
         )?;
         let lost = if self.loses_replies { ", loses replies" } else { "" };
         writeln!(f, "network   {:?} to {:?}, cuts {:?}{lost}", self.delay.0, self.delay.1, self.cuts)?;

@@ -22,7 +22,7 @@ const CONNECTIONS: usize = 8;
 const USUAL_TRIALS: usize = 3;
 const KEY: &str = "k";
 
-/// How long the scripts run, in thousandths of the threshold: in turn one that makes the server BUSY, if barely, and one
+/// How long the scripts run, in thousandths of the unit, the threshold: in turn one that makes the server BUSY, if barely, and one
 /// that does not.
 const SCRIPTS: [Range<u64>; 2] = [1100..1700, 500..1000];
 /// For how many microseconds the server is free between two scripts.
@@ -78,8 +78,19 @@ fn relaxed_at_200_ms() {
 #[test]
 fn several_connections_at_once() {
     for flavor in Flavor::ALL {
-        several_connections(flavor, Duration::from_millis(20));
+        several_connections(&Setup::start(flavor, Duration::from_millis(20)));
     }
+}
+
+/// They read a connection in pieces of 16 KiB, not all that is there at once.
+#[test]
+fn several_connections_on_valkey_with_io_threads() {
+    // Their first hook only begins to read.
+    let threshold = Duration::from_millis(100);
+    let builder = Server::builder(Flavor::Valkey91).threshold(threshold);
+    let server = builder.arg("--io-threads").arg("2").arg("--io-threads-always-active").arg("yes").start();
+    // A script on Valkey counts processor time, and the thread uses as much beside it.
+    several_connections(&Setup { scripts: 2 * threshold, ..Setup::of(server, threshold) });
 }
 
 /// The control: without unbusy, commands are executed behind rejected ones.
@@ -120,8 +131,8 @@ fn relaxed(flavor: Flavor, threshold: Duration) {
 }
 
 /// Several connections with a counter each, all behind one gate.
-fn several_connections(flavor: Flavor, threshold: Duration) {
-    let setup = Setup::start(flavor, threshold);
+fn several_connections(setup: &Setup) {
+    let (flavor, threshold) = (setup.server.flavor(), setup.threshold);
     let proxy = proxy(&setup.server, &[]);
     let each = COMMANDS / CONNECTIONS;
     let keys: Vec<_> = (0..CONNECTIONS).map(|n| format!("{KEY}{n}")).collect();
@@ -148,14 +159,19 @@ fn wanted_trials() -> usize {
 struct Setup {
     server: Server,
     threshold: Duration,
+    /// What scripts run for is stated in thousandths of this.
+    scripts: Duration,
     /// In how many trials something was rejected.
     struck: Cell<usize>,
 }
 
 impl Setup {
     fn start(flavor: Flavor, threshold: Duration) -> Self {
-        let server = Server::builder(flavor).threshold(threshold).start();
-        Self { server, threshold, struck: Cell::new(0) }
+        Self::of(Server::builder(flavor).threshold(threshold).start(), threshold)
+    }
+
+    const fn of(server: Server, threshold: Duration) -> Self {
+        Self { server, threshold, scripts: threshold, struck: Cell::new(0) }
     }
 
     /// The trials to do, until something was rejected in as many as are wanted: another has shown nothing. On a loaded
@@ -180,14 +196,14 @@ impl Setup {
 
     /// Does the work on an empty data set while scripts, sent past the proxy, make the server busy again and again.
     fn disturbed<T>(&self, trial: usize, work: impl FnOnce() -> T) -> T {
-        let (server, threshold) = (&self.server, self.threshold);
+        let (server, unit) = (&self.server, self.scripts);
         let mut client = server.client();
         assert!(client.cmd(&["FLUSHALL"]).is_ok());
         let before = rejections(&mut client);
         let stop = AtomicBool::new(false);
         let result = thread::scope(|scope| {
             let _stop = StopOnDrop(&stop);
-            scope.spawn(|| run_scripts(server, threshold, trial, &stop));
+            scope.spawn(|| run_scripts(server, unit, trial, &stop));
             work()
         });
         self.struck.update(|count| count + usize::from(rejections(&mut client) > before));
@@ -199,14 +215,14 @@ impl Setup {
     }
 }
 
-fn run_scripts(server: &Server, threshold: Duration, trial: usize, stop: &AtomicBool) {
+fn run_scripts(server: &Server, unit: Duration, trial: usize, stop: &AtomicBool) {
     let mut random = Random(trial as u64);
     let mut client = server.client();
     let script = busy_lua().replace("do end", LOOPS);
     for range in SCRIPTS.into_iter().cycle().take_while(|_| !stop.load(Ordering::Relaxed)) {
         // The pause is part of the stimulus: in it the stream gets on.
         thread::sleep(Duration::from_micros(random.within(PAUSE)));
-        let millis = threshold.as_millis() as f64 * random.within(range) as f64 / 1000.0;
+        let millis = unit.as_millis() as f64 * random.within(range) as f64 / 1000.0;
         assert_eq!(client.cmd(&["EVAL", &script, "0", &millis.to_string()]).integer(), 1);
     }
 }

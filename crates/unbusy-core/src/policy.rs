@@ -22,19 +22,14 @@ pub struct Policy {
     pub loading: bool,
     /// Never reorder the commands of one connection, not even around rejected ones.
     pub strict: bool,
-    /// The server reads one TLS record at a time, so that what is in flight must fit into one.
-    pub one_record: bool,
+    /// The server takes no more than 16 KiB at once from a connection, so that what is in flight must be a single write of
+    /// no more than that: over TLS a record, and with I/O threads (Valkey 8.0, `io_threads.c`) a read.
+    pub one_read: bool,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self {
-            max_wait: Duration::from_secs(120),
-            busy: true,
-            loading: false,
-            strict: true,
-            one_record: false,
-        }
+        Self { max_wait: Duration::from_secs(120), busy: true, loading: false, strict: true, one_read: false }
     }
 }
 

@@ -186,7 +186,7 @@ fn policy(config: &Config) -> Policy {
         busy: config.hold.busy,
         loading: config.hold.loading,
         strict: config.ordering == Ordering::Strict,
-        one_record: config.upstream.tls.is_some(),
+        one_read: config.upstream.tls.is_some(),
     }
 }
 
@@ -215,6 +215,7 @@ async fn lead(
     let driver = Arc::clone(&shared);
     tokio::spawn(async move { driver.drive().await });
     if config.busy_threshold == BusyThreshold::Auto {
+        shared.set_threaded_reads(true);
         tokio::spawn(threshold::follow(Arc::clone(&shared), Arc::clone(&context.connector), config.upstream));
     }
     let (mut grace, mut cut_off) = (None, 0);

@@ -360,6 +360,7 @@ impl<'a> Pair<'a> {
     /// Sends what may be sent, asking the gate where needed.
     fn send(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, mut now: Time) -> Result<bool, End> {
         let mut progress = false;
+        self.session.set_one_read(self.shared.one_read());
         loop {
             if !self.write_server(cx, scratch, &mut now, &mut progress) {
                 return Ok(progress);

@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     lease_width: AtomicU64,
     proof_wanted_after: AtomicU64,
     busy: AtomicBool,
+    /// `Policy::one_read`, as far as the server has told.
+    one_read: AtomicBool,
     stage: AtomicU8,
     pub(crate) connections: AtomicU32,
     /// Scripts in flight, one counter per worker; each is written by its own worker only.
@@ -67,6 +69,7 @@ impl Shared {
             lease_width: AtomicU64::new(0),
             proof_wanted_after: AtomicU64::new(0),
             busy: AtomicBool::new(false),
+            one_read: AtomicBool::new(policy.one_read),
             stage: AtomicU8::new(Stage::Running as u8),
             connections: AtomicU32::new(0),
             scripts: (0..workers).map(|_| ScriptCount::default()).collect(),
@@ -110,6 +113,15 @@ impl Shared {
     /// Whether a connection may send without asking. Without strict order only BUSY stands in its way.
     pub(crate) fn is_free(&self, now: Time) -> bool {
         now.as_nanos() < self.free_until.load(Relaxed) || (!self.policy.strict && !self.busy.load(Relaxed))
+    }
+
+    pub(crate) fn one_read(&self) -> bool {
+        self.one_read.load(Relaxed)
+    }
+
+    /// Whether the server has I/O threads that read piece by piece. Until that is known it is taken to.
+    pub(crate) fn set_threaded_reads(&self, threaded: bool) {
+        self.one_read.store(threaded || self.policy.one_read, Relaxed);
     }
 
     pub(crate) fn lease_width(&self) -> Duration {

@@ -1,6 +1,6 @@
-//! Reads the server's threshold, and follows it.
+//! Reads the server's threshold, and how it reads its connections, and follows both.
 //!
-//! The only thing that the proxy itself ever asks of the server, with the credentials of `--upstream` if there are
+//! The only things that the proxy itself ever asks of the server, with the credentials of `--upstream` if there are
 //! any. Where the server refuses, the default is assumed.
 
 use std::io;
@@ -34,17 +34,21 @@ pub(crate) async fn follow(shared: Arc<Shared>, connector: Arc<Connector>, upstr
         let sent = shared.now();
         let answer = tokio::time::timeout(ANSWER_WAIT, read(&connector, &upstream)).await;
         match &answer {
-            Ok(Ok(Answer::Threshold(_))) => shared.observed(true, sent),
+            Ok(Ok(Answer::Told { .. })) => shared.observed(true, sent),
             Ok(Ok(Answer::NotNow)) => shared.observed(false, sent),
             _ => {}
         }
         let known = match answer {
-            Ok(Ok(Answer::Threshold(threshold))) => Some(threshold),
+            Ok(Ok(Answer::Told { threshold, threaded_reads })) => {
+                shared.set_threaded_reads(threaded_reads);
+                Some(threshold)
+            }
             Ok(Ok(Answer::Refused(reason))) => {
                 if refused.as_ref() != Some(&reason) {
                     tell_refusal(&reason);
                 }
                 refused = Some(reason);
+                shared.set_threaded_reads(false);
                 Some(DEFAULT_THRESHOLD)
             }
             // Busy, loading, unreachable or silent: what was known before still holds.
@@ -83,7 +87,7 @@ fn tell_refusal(reason: &str) {
 }
 
 enum Answer {
-    Threshold(Duration),
+    Told { threshold: Duration, threaded_reads: bool },
     Refused(String),
     NotNow,
 }
@@ -106,10 +110,21 @@ async fn read(connector: &Connector, upstream: &Upstream) -> io::Result<Answer> 
         }
         let value = args(&reply).nth(1).and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
         if let Some(millis) = value {
-            return Ok(Answer::Threshold(Duration::from_millis(millis)));
+            let threads = ask(&mut stream, &["CONFIG", "GET", "io-threads*"]).await?;
+            let (threshold, threaded_reads) = (Duration::from_millis(millis), reads_in_threads(&threads));
+            return Ok(Answer::Told { threshold, threaded_reads });
         }
     }
     Ok(Answer::Refused("the server knows no such setting".into()))
+}
+
+/// Whether I/O threads take from a connection no more than 16 KiB at once, also while a script runs: those of Valkey from
+/// 8.0 on (`trySendReadToIOThreads` in `io_threads.c`). Older ones rest then (`postponeClientRead` in networking.c of Redis
+/// 7.0); a server that has them has the setting `io-threads-do-reads`.
+fn reads_in_threads(reply: &[u8]) -> bool {
+    let words: Vec<&[u8]> = args(reply).collect();
+    let value = |name: &[u8]| words.chunks_exact(2).find(|pair| pair[0] == name).map(|pair| pair[1]);
+    value(b"io-threads-do-reads").is_none() && value(b"io-threads").is_some_and(|threads| threads != b"1")
 }
 
 fn refusal(reply: &[u8]) -> Answer {
@@ -140,5 +155,21 @@ async fn ask(stream: &mut Stream, words: &[&str]) -> io::Result<Vec<u8>> {
             Ok(Scanned::Partial) => {}
             Err(error) => return Err(io::Error::other(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reads_in_threads;
+
+    #[test]
+    fn only_threads_that_read_while_a_script_runs_count() {
+        let valkey = |threads: &str| format!("*2\r\n$10\r\nio-threads\r\n$1\r\n{threads}\r\n").into_bytes();
+        assert!(reads_in_threads(&valkey("2")));
+        assert!(!reads_in_threads(&valkey("1")));
+        let redis = b"*4\r\n$19\r\nio-threads-do-reads\r\n$3\r\nyes\r\n$10\r\nio-threads\r\n$1\r\n4\r\n";
+        assert!(!reads_in_threads(redis));
+        assert!(!reads_in_threads(b"*0\r\n"));
+        assert!(!reads_in_threads(b"-NOPERM no\r\n"));
     }
 }

@@ -305,6 +305,14 @@ impl Session {
         self.flags.refused
     }
 
+    /// The server's way of reading became known ([`Policy::one_read`]).
+    pub const fn set_one_read(&mut self, one_read: bool) {
+        if self.policy.one_read != one_read {
+            self.policy.one_read = one_read;
+            self.lane.follow(&self.policy);
+        }
+    }
+
     /// Scripts that were sent and are not answered.
     pub const fn scripts_in_flight(&self) -> u32 {
         self.lane.scripts_in_flight()
@@ -343,7 +351,7 @@ impl Session {
             return if self.lane.outgoing().is_empty() { Next::Pass } else { Next::Nothing };
         }
         let alone = self.lane.in_flight() == 0;
-        if !alone && self.policy.one_record && self.policy.strict && self.lane.outgoing().is_empty() {
+        if !alone && self.policy.one_read && self.policy.strict && self.lane.outgoing().is_empty() {
             return Next::Nothing;
         }
         if !alone && (self.fenced(next.command.kind) || !self.lane.fits_window(next.bytes)) {
@@ -464,7 +472,7 @@ impl Session {
     fn sends_straight(&self) -> bool {
         let Flags { tunnel, draining, probing, final_try, .. } = self.flags;
         let behind_plain = self.lane.last_in_flight().is_some_and(|entry| entry.command.is_plain());
-        let held_up = tunnel || draining || probing || final_try || self.policy.one_record;
+        let held_up = tunnel || draining || probing || final_try || self.policy.one_read;
         behind_plain && !held_up && self.ping == Ping::None
     }
 

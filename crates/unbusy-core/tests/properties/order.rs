@@ -66,7 +66,7 @@ impl<'a> Play<'a> {
         let policy = Policy {
             max_wait: Duration::from_millis(if kind & 1 == 0 { 1000 } else { 20 }),
             strict: kind & 2 == 0,
-            one_record: kind & 4 != 0,
+            one_read: kind & 4 != 0,
             ..Policy::default()
         };
         Self {

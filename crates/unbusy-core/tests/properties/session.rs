@@ -162,7 +162,7 @@ impl<'a> Line<'a> {
             max_wait: Duration::from_millis(if kind & 1 == 0 { 100 } else { u64::from(kind >> 7) }),
             loading: kind & 2 != 0,
             strict: kind & 4 == 0,
-            one_record: kind & 8 != 0,
+            one_read: kind & 8 != 0,
             ..Policy::default()
         };
         Self {
