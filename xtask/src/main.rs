@@ -109,6 +109,15 @@ Examples:
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Let thousands of connections wait through a long BUSY, and check that each gets all its answers, in order.
+    ///
+    /// `cargo xtask load --help` tells more.
+    #[command(disable_help_flag = true)]
+    Load {
+        /// What to pass on to the program.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Run everything that must pass: the same as CI does.
     #[command(after_help = steps::help())]
     Test {
@@ -136,7 +145,8 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Conformance(args) => conformance::run(&args)?,
         Chore::Simulate(args) => simulate::run(&args)?,
         Chore::Fuzz(args) => fuzz::run(&args)?,
-        Chore::Torture { args } => return torture::run(&args),
+        Chore::Torture { args } => return torture::torture(&args),
+        Chore::Load { args } => return torture::load(&args),
         Chore::Test { skip_python, only } => steps::run(skip_python, &only)?,
     }
     Ok(ExitCode::SUCCESS)

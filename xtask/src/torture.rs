@@ -1,27 +1,46 @@
-//! `cargo xtask torture`: builds what is needed and runs the program of `crates/torture`, a package of its own so that
-//! other chores need not build its clients.
+//! `cargo xtask torture` and `cargo xtask load`: build what is needed and run the programs of `crates/torture`, a package of its
+//! own so that other chores need not build its clients.
 
-use std::process::{ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result};
 use testkit::Flavor;
 
 use crate::{python, servers, shell};
 
-pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
-    shell::run(&mut shell::cargo(&["build", "--quiet", "--package", "torture"]))?;
-    let mut torture = shell::command(shell::built("debug", "torture")?, &[]);
-    if !args.iter().any(|arg| arg == "--help" || arg == "-h") {
-        eprintln!("torture: building unbusy");
-        shell::run(&mut shell::cargo(&["build", "--quiet", "--release", "--package", "unbusy-cli"]))?;
-        torture.arg("--unbusy").arg(shell::built("release", "unbusy")?);
+pub(crate) fn torture(args: &[String]) -> Result<ExitCode> {
+    let mut torture = program("torture", args)?;
+    if !asks_for_help(args) {
         torture.arg("--python").arg(python::environment()?);
+    }
+    run(torture, args)
+}
+
+pub(crate) fn load(args: &[String]) -> Result<ExitCode> {
+    run(program("load", args)?, args)
+}
+
+fn asks_for_help(args: &[String]) -> bool {
+    args.iter().any(|arg| arg == "--help" || arg == "-h")
+}
+
+fn program(name: &str, args: &[String]) -> Result<Command> {
+    shell::run(&mut shell::cargo(&["build", "--quiet", "--package", "torture", "--bin", name]))?;
+    let mut program = shell::command(shell::built("debug", name)?, &[]);
+    if !asks_for_help(args) {
+        eprintln!("{name}: building unbusy");
+        shell::run(&mut shell::cargo(&["build", "--quiet", "--release", "--package", "unbusy-cli"]))?;
+        program.arg("--unbusy").arg(shell::built("release", "unbusy")?);
         for flavor in Flavor::ALL {
-            torture.env(flavor.variable(), servers::ensure_present(flavor)?);
+            program.env(flavor.variable(), servers::ensure_present(flavor)?);
         }
     }
-    torture.args(args).stdin(Stdio::inherit());
-    let status = torture.status().with_context(|| format!("cannot run `{}`", shell::line(&torture)))?;
+    Ok(program)
+}
+
+fn run(mut program: Command, args: &[String]) -> Result<ExitCode> {
+    program.args(args).stdin(Stdio::inherit());
+    let status = program.status().with_context(|| format!("cannot run `{}`", shell::line(&program)))?;
     // A death by signal has no code.
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
