@@ -19,12 +19,11 @@ pub(crate) fn scenarios() -> Result<()> {
         return Ok(());
     }
     let python = environment()?;
-    shell::run(&mut shell::cargo(&["build", "--quiet", "--package", "unbusy-cli"]))?;
     let mut pytest =
         shell::command(python, &["-m", "pytest", "-p", "no:cacheprovider", "-n", AT_ONCE, FOLDER]);
     // It is there for redis-py's own tests; these run their loops themselves.
     pytest.args(["-p", "no:asyncio"]);
-    pytest.env("UNBUSY_BIN", shell::built("debug", "unbusy")?);
+    pytest.env("UNBUSY_BIN", shell::unbusy_for_tests()?);
     for flavor in Flavor::ALL {
         pytest.env(flavor.variable(), servers::ensure_present(flavor)?);
     }

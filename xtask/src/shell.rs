@@ -64,6 +64,14 @@ pub(crate) fn built(profile: &str, program: &str) -> Result<PathBuf> {
     Ok(target.join(profile).join(program))
 }
 
+/// The command `unbusy` without optimizations, built just as the tests build it: with other features all that it depends on would
+/// be compiled once more.
+pub(crate) fn unbusy_for_tests() -> Result<PathBuf> {
+    let args = ["test", "--quiet", "--no-run", "--workspace", "--all-features", "--test", "proxy"];
+    run(&mut cargo(&args))?;
+    built("debug", "unbusy")
+}
+
 /// The command as one would type it.
 pub(crate) fn line(command: &Command) -> String {
     let variables = command.get_envs().filter_map(|(name, value)| {

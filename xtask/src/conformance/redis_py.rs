@@ -46,7 +46,7 @@ impl RedisPy {
         servers::ensure_present(server)?;
         let python = python::environment()?;
         let source = Source::unpack(&python, FILES_NOT_RUN.iter().map(|(file, _)| *file))?;
-        shell::run(&mut shell::cargo(&["build", "--quiet", "--package", "unbusy-cli"]))?;
+        shell::unbusy_for_tests()?;
         let left_out = FILES_NOT_RUN.iter().chain(MARKS_NOT_RUN);
         let left_out = left_out.map(|(name, reason)| LeftOut { name, place: "", with_unbusy: false, reason });
         let facts = Facts {
