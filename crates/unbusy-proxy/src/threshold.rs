@@ -111,8 +111,7 @@ async fn read(connector: &Connector, upstream: &Upstream) -> io::Result<Answer> 
         let value = args(&reply).nth(1).and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
         if let Some(millis) = value {
             let threads = ask(&mut stream, &["CONFIG", "GET", "io-threads*"]).await?;
-            let (threshold, threaded_reads) = (Duration::from_millis(millis), reads_in_threads(&threads));
-            return Ok(Answer::Told { threshold, threaded_reads });
+            return Ok(told(Duration::from_millis(millis), &threads));
         }
     }
     Ok(Answer::Refused("the server knows no such setting".into()))
@@ -127,10 +126,23 @@ fn reads_in_threads(reply: &[u8]) -> bool {
     value(b"io-threads-do-reads").is_none() && value(b"io-threads").is_some_and(|threads| threads != b"1")
 }
 
+fn told(threshold: Duration, threads: &[u8]) -> Answer {
+    if is_passing(threads) {
+        return Answer::NotNow;
+    }
+    Answer::Told { threshold, threaded_reads: reads_in_threads(threads) }
+}
+
 fn refusal(reply: &[u8]) -> Answer {
-    let text = String::from_utf8_lossy(reply).trim().trim_start_matches('-').to_owned();
-    let passing = ["BUSY ", "LOADING "].iter().any(|code| text.starts_with(code));
-    if passing { Answer::NotNow } else { Answer::Refused(text) }
+    if is_passing(reply) {
+        return Answer::NotNow;
+    }
+    Answer::Refused(String::from_utf8_lossy(reply).trim().trim_start_matches('-').to_owned())
+}
+
+/// Whether the server refuses only for a while.
+fn is_passing(reply: &[u8]) -> bool {
+    [b"-BUSY ".as_slice(), b"-LOADING "].iter().any(|start| reply.starts_with(start))
 }
 
 async fn ask(stream: &mut Stream, words: &[&str]) -> io::Result<Vec<u8>> {
@@ -160,7 +172,9 @@ async fn ask(stream: &mut Stream, words: &[&str]) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::reads_in_threads;
+    use std::time::Duration;
+
+    use super::{Answer, reads_in_threads, told};
 
     #[test]
     fn only_threads_that_read_while_a_script_runs_count() {
@@ -171,5 +185,13 @@ mod tests {
         assert!(!reads_in_threads(redis));
         assert!(!reads_in_threads(b"*0\r\n"));
         assert!(!reads_in_threads(b"-NOPERM no\r\n"));
+    }
+
+    #[test]
+    fn a_server_that_turns_busy_between_the_questions_is_asked_again() {
+        let answer = told(Duration::from_secs(5), b"-BUSY Redis is busy running a script.\r\n");
+        assert!(matches!(answer, Answer::NotNow));
+        let answer = told(Duration::from_secs(5), b"-NOPERM no\r\n");
+        assert!(matches!(answer, Answer::Told { threaded_reads: false, .. }));
     }
 }
