@@ -169,6 +169,18 @@ impl Model {
         assert_eq!(self.gate.busy(), Some(Cause::Script));
         ticket
     }
+
+    /// The server is found busy by a command that blocks, which waits then.
+    fn blocked(&mut self) {
+        let sent = self.now;
+        assert_eq!(self.ask(BLOCKING), Answer::One(None));
+        self.now = self.now + MS;
+        let ticket =
+            self.gate.rejected(None, Some(BLOCKING), Cause::Script, sent, self.now).expect("it waits");
+        self.waiting.insert(ticket, BLOCKING);
+        self.asks.insert(ticket, BLOCKING);
+        self.settle();
+    }
 }
 
 /// One step of the random walk: what happens, to whom, and how much later.
@@ -394,13 +406,7 @@ fn one_silent_scout_does_not_stop_the_others() {
 #[test]
 fn waiters_that_only_block_are_released() {
     let mut model = Model::new(Some(THRESHOLD));
-    let sent = model.now;
-    assert_eq!(model.ask(BLOCKING), Answer::One(None));
-    model.now = model.now + MS;
-    let first = model.gate.rejected(None, Some(BLOCKING), Cause::Script, sent, model.now).expect("it waits");
-    model.waiting.insert(first, BLOCKING);
-    model.asks.insert(first, BLOCKING);
-    model.settle();
+    model.blocked();
     for _ in 0..20 {
         model.wait(BLOCKING);
     }
@@ -423,7 +429,6 @@ fn waiters_that_only_block_are_released() {
     assert!(last <= 500 * MS, "{last:?}");
 }
 
-/// A leader that leaves, or is never answered, hands over.
 /// The gate has never had an answer, and the leader's try waits for a second script.
 #[test]
 fn a_try_that_met_a_stall_does_not_delay_the_next() {
@@ -442,13 +447,7 @@ fn a_try_that_met_a_stall_does_not_delay_the_next() {
 fn a_stall_at_the_start_does_not_make_the_gate_slow() {
     let mut model = Model::new(Some(THRESHOLD));
     model.proven(Duration::from_secs(8));
-    let sent = model.now;
-    assert_eq!(model.ask(BLOCKING), Answer::One(None));
-    model.now = model.now + MS;
-    let first = model.gate.rejected(None, Some(BLOCKING), Cause::Script, sent, model.now).expect("it waits");
-    model.waiting.insert(first, BLOCKING);
-    model.asks.insert(first, BLOCKING);
-    model.settle();
+    model.blocked();
     model.wait(BLOCKING);
     let until = model.next;
     model.pass(until);
@@ -457,6 +456,7 @@ fn a_stall_at_the_start_does_not_make_the_gate_slow() {
     assert!(model.gate.busy().is_none(), "a busy server would have rejected it long ago");
 }
 
+/// A leader that leaves, or is never answered, hands over.
 #[test]
 fn leadership_is_handed_over() {
     let mut model = Model::new(Some(THRESHOLD));

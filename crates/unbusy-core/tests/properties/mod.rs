@@ -6,6 +6,7 @@ pub mod order;
 pub mod replies;
 pub mod requests;
 pub mod session;
+mod shell;
 
 /// A property.
 pub type Property = fn(&[u8]);

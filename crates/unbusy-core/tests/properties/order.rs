@@ -14,6 +14,7 @@ use unbusy_core::session::{Out, Pass, Want};
 use unbusy_core::{Policy, Session, Time};
 
 use super::input::{Input, Text};
+use super::shell::let_go;
 
 const BUSY: &str =
     "-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n";
@@ -31,7 +32,6 @@ const NAMES: &[&str] = &[
     "DISCARD", "WATCH", "HELLO", "ASKING",
 ];
 
-const LEASE: Duration = Duration::from_millis(50);
 /// More rounds than any open server needs.
 const ROUNDS_MAX: usize = 4096;
 
@@ -128,17 +128,7 @@ impl<'a> Play<'a> {
     }
 
     fn send(&mut self, pass: Pass) {
-        if !self.session.outgoing().is_empty() {
-            return;
-        }
-        match self.session.want() {
-            Want::Pass => self.session.send(Pass::One, self.now),
-            Want::Gate(_) if self.session.is_idle() => self.session.send(pass, self.now),
-            Want::Gate(_) if self.session.may_join(LEASE, self.now) => {
-                self.session.send(Pass::Free, self.now);
-            }
-            Want::Nothing | Want::Gate(_) => {}
-        }
+        let_go(&mut self.session, pass, self.now);
     }
 
     fn write(&mut self, most: usize) {

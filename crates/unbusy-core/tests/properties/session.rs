@@ -16,10 +16,9 @@ use unbusy_core::session::{Out, Pass, Piece, SessionError, Want};
 use unbusy_core::{Cause, Event, Policy, Session, Time};
 
 use super::input::{Cuts, Input, Text};
+use super::shell::{LEASE, let_go};
 
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
-
-const LEASE: Duration = Duration::from_millis(50);
 
 const COMMANDS: &[&str] = &[
     "GET k\r\n",
@@ -275,18 +274,7 @@ impl<'a> Line<'a> {
 
     /// The gate lets the session go.
     fn send(&mut self, pass: Pass) {
-        if !self.session.outgoing().is_empty() {
-            return;
-        }
-        match self.session.want() {
-            Want::Pass => self.session.send(Pass::One, self.now),
-            Want::Gate(_) if self.session.is_idle() => self.session.send(pass, self.now),
-            Want::Gate(_) if self.session.may_join(LEASE, self.now) => {
-                self.session.send(Pass::Free, self.now);
-            }
-            Want::Nothing | Want::Gate(_) => return,
-        }
-        self.spoke |= self.session.outgoing().starts_with(PING);
+        self.spoke |= let_go(&mut self.session, pass, self.now) && self.session.outgoing().starts_with(PING);
     }
 
     fn write(&mut self, most: usize) {
