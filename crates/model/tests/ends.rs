@@ -1,9 +1,9 @@
 //! Every run ends once the scripts are over, whatever its schedule: nobody tries again and again, and nobody waits for ever.
 //! That all are answered then, `holds.rs` tells.
-use unbusy_model::explore::circle;
-use unbusy_model::model::State;
-use unbusy_model::setting::Kind::{self, Exec, Multi, Plain, Watch};
-use unbusy_model::setting::{Rules, Setting};
+use model::explore::circle;
+use model::model::State;
+use model::setting::Kind::{self, Exec, Multi, Plain, Watch};
+use model::setting::{Rules, Setting};
 
 const ONE: &[Kind] = &[Plain];
 const TWO: &[Kind] = &[Plain, Plain];

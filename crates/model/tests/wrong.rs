@@ -2,12 +2,10 @@
 //! little.
 #![expect(clippy::print_stderr, reason = "how a property is broken is to be seen with --nocapture")]
 
-use unbusy_model::explore::refute;
-use unbusy_model::properties::{
-    ANSWERED, NO_BUSY, NO_IDLER, ONE_LEADER, ORDER, OWN, QUEUE, THRESHOLD, WATCH,
-};
-use unbusy_model::setting::Kind::{self, Exec, Multi, Plain, Watch};
-use unbusy_model::setting::{Anchor, Rules, Setting, Watched};
+use model::explore::refute;
+use model::properties::{ANSWERED, NO_BUSY, NO_IDLER, ONE_LEADER, ORDER, OWN, QUEUE, THRESHOLD, WATCH};
+use model::setting::Kind::{self, Exec, Multi, Plain, Watch};
+use model::setting::{Anchor, Rules, Setting, Watched};
 
 const ONE: &[Kind] = &[Plain];
 const TWO: &[Kind] = &[Plain, Plain];

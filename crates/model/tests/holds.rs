@@ -1,10 +1,10 @@
 //! The rules that are built keep all promises, in every state that can be reached.
 #![expect(clippy::print_stderr, reason = "how much was looked at is to be seen with --nocapture")]
 
-use unbusy_model::explore::explore;
-use unbusy_model::properties::{JOINED, LATE_REJECTION, NULL, PIPELINE, REPLAY, STALL};
-use unbusy_model::setting::Kind::{self, Exec, Multi, Plain, Watch};
-use unbusy_model::setting::{Rules, Setting};
+use model::explore::explore;
+use model::properties::{JOINED, LATE_REJECTION, NULL, PIPELINE, REPLAY, STALL};
+use model::setting::Kind::{self, Exec, Multi, Plain, Watch};
+use model::setting::{Rules, Setting};
 
 const ONE: &[Kind] = &[Plain];
 const TWO: &[Kind] = &[Plain, Plain];

@@ -2,9 +2,9 @@
 //! small that *every* state they can get into is looked at. The search is [stateright](https://docs.rs/stateright)'s.
 //!
 //! ```console
-//! $ cargo test -p unbusy-model                                            # seconds
-//! $ cargo test -p unbusy-model --test holds -- --nocapture                # how many states there are
-//! $ cargo test --release -p unbusy-model -- --ignored --nocapture         # larger worlds, three connections; minutes
+//! $ cargo test -p model                                            # seconds
+//! $ cargo test -p model --test holds -- --nocapture                # how many states there are
+//! $ cargo test --release -p model -- --ignored --nocapture         # larger worlds, three connections; minutes
 //! ```
 //!
 //! `tests/holds.rs` looks for a state in which a promise is broken, `tests/ends.rs` for a run that does not end,

@@ -2,10 +2,10 @@
 //! same, but a hole is seen and the client gets BUSY.
 #![expect(clippy::print_stderr, reason = "how much was looked at is to be seen with --nocapture")]
 
-use unbusy_model::explore::explore;
-use unbusy_model::properties::{HOLE, LATE, LEARNED, NO_BUSY, OWN};
-use unbusy_model::setting::Kind::{self, Plain};
-use unbusy_model::setting::{Rules, Setting};
+use model::explore::explore;
+use model::properties::{HOLE, LATE, LEARNED, NO_BUSY, OWN};
+use model::setting::Kind::{self, Plain};
+use model::setting::{Rules, Setting};
 
 const ONE: &[Kind] = &[Plain];
 const TWO: &[Kind] = &[Plain, Plain];
