@@ -511,6 +511,10 @@ const ROWS: &[(&str, &[Step])] = &[
         ],
     ),
     (
+        "an error that nobody asked for is whole, also when malformed bytes pass meanwhile",
+        &[Say("-ERR una"), Raw("*1\r\nX"), Say("sked\r\n"), Got("-ERR unasked\r\n")],
+    ),
+    (
         "look-alikes are final",
         &[
             Ask(&["RESTORE k 0 x", "XGROUP CREATE k g 0", "MIGRATE h 1 k 0 1", "SCRIPT KILL"]),

@@ -1,5 +1,7 @@
 //! The server's bytes: frames are found, planned, and go to the client or not.
 
+use std::ops::Range;
+
 use super::client::PubSub;
 use super::plan::{Begin, Plan, is_monitor_line};
 use super::{Out, Ping, Session, SessionError};
@@ -16,10 +18,7 @@ impl Session {
         let mut at = 0;
         while at < bytes.len() || self.flags.head_planned {
             if self.flags.tunnel {
-                // Also the answer to malformed bytes is none that a client wants that wants no replies.
-                if !(self.flags.broken && self.client.muted) {
-                    out.forward(at..bytes.len());
-                }
+                self.pass_raw(at..bytes.len(), out);
                 return Ok(());
             }
             if self.replies.between_frames() {
@@ -55,6 +54,16 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    fn pass_raw(&mut self, range: Range<usize>, out: &mut Out) {
+        // An error may have begun before the tunnel did.
+        let head = std::mem::take(&mut self.head);
+        // Also the answer to malformed bytes is none that a client wants that wants no replies.
+        if !(self.flags.broken && self.client.muted) {
+            out.say(&head);
+            out.forward(range);
+        }
     }
 
     /// The straight way, which most replies take: those that are whole and no error, to plain commands that were not held,
