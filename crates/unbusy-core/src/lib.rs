@@ -16,6 +16,7 @@
 //! | [`gate`] | who may send while that is not known: queue, scouts, leader |
 //! | [`session`] | one client and its server connection: window, transactions, replies |
 //! | [`resp`] | where commands and replies end |
+//! | [`Survey`] | what a server is asked of itself |
 //! | [`Policy`], [`Event`] | what it is told, and what it reports |
 //!
 //! Only `session`, `command` and `resp` read bytes; the others could serve a client library that sees errors.
@@ -68,6 +69,7 @@ mod lease;
 mod policy;
 pub mod resp;
 pub mod session;
+mod survey;
 mod time;
 pub use classify::{Cause, aborted, rejected};
 pub use event::{EpisodeReport, Event};
@@ -75,4 +77,5 @@ pub use gate::Gate;
 pub use lease::{DEFAULT_THRESHOLD, Lease};
 pub use policy::Policy;
 pub use session::Session;
+pub use survey::Survey;
 pub use time::Time;

@@ -34,6 +34,18 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// How many bytes of unanswered commands may be in flight on a connection, unless there is only one command: a busy
+    /// server reads all of them within its first hook, and a script cannot end inside a hook, so they are rejected together
+    /// or accepted together. One read, or TLS record, is 16 KiB (`PROTO_IOBUF_LEN` in the servers' server.h; RFC 8446, section
+    /// 5.1). Without strict order this only bounds memory.
+    pub const fn window(&self) -> usize {
+        match (self.strict, self.one_read) {
+            (false, _) => 1024 * 1024,
+            (true, true) => 16 * 1024,
+            (true, false) => 32 * 1024,
+        }
+    }
+
     /// Whether commands rejected for this cause are held.
     pub const fn holds(&self, cause: Cause) -> bool {
         self.holds_any()

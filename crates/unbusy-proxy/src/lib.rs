@@ -214,10 +214,13 @@ async fn lead(
     }
     let driver = Arc::clone(&shared);
     tokio::spawn(async move { driver.drive().await });
-    if config.busy_threshold == BusyThreshold::Auto {
-        shared.set_threaded_reads(true);
-        tokio::spawn(threshold::follow(Arc::clone(&shared), Arc::clone(&context.connector), config.upstream));
-    }
+    let follow = threshold::follow(
+        Arc::clone(&shared),
+        Arc::clone(&context.connector),
+        config.upstream,
+        config.busy_threshold != BusyThreshold::Auto,
+    );
+    tokio::spawn(follow);
     let (mut grace, mut cut_off) = (None, 0);
     loop {
         let stop = tokio::select! {

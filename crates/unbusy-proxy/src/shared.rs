@@ -32,7 +32,7 @@ pub(crate) struct Shared {
     lease_width: AtomicU64,
     proof_wanted_after: AtomicU64,
     busy: AtomicBool,
-    /// `Policy::one_read`, as far as the server has told.
+    /// `Policy::one_read`, which is taken to be so until the server has told.
     one_read: AtomicBool,
     stage: AtomicU8,
     pub(crate) connections: AtomicU32,
@@ -69,7 +69,7 @@ impl Shared {
             lease_width: AtomicU64::new(0),
             proof_wanted_after: AtomicU64::new(0),
             busy: AtomicBool::new(false),
-            one_read: AtomicBool::new(policy.one_read),
+            one_read: AtomicBool::new(true),
             stage: AtomicU8::new(Stage::Running as u8),
             connections: AtomicU32::new(0),
             scripts: (0..workers).map(|_| ScriptCount::default()).collect(),
@@ -119,7 +119,7 @@ impl Shared {
         self.one_read.load(Relaxed)
     }
 
-    /// Whether the server has I/O threads that read piece by piece. Until that is known it is taken to.
+    /// Whether the server may have I/O threads that read piece by piece.
     pub(crate) fn set_threaded_reads(&self, threaded: bool) {
         self.one_read.store(threaded || self.policy.one_read, Relaxed);
     }

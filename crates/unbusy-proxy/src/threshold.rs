@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::ReadBuf;
-use unbusy_core::DEFAULT_THRESHOLD;
 use unbusy_core::resp::{ReplyScanner, Scanned, args};
+use unbusy_core::{DEFAULT_THRESHOLD, Survey};
 
 use crate::config::Upstream;
 use crate::notices;
@@ -27,44 +27,33 @@ const RETRY_DESERTED: Duration = Duration::from_secs(1);
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 const REPLY_BYTES_MAX: usize = 64 * 1024;
 
-/// Asks again and again.
-pub(crate) async fn follow(shared: Arc<Shared>, connector: Arc<Connector>, upstream: Upstream) {
-    let (mut told, mut refused) = (None, None);
+/// Asks again and again. If the threshold was given, the rest is asked for only as long as it is answered.
+pub(crate) async fn follow(shared: Arc<Shared>, connector: Arc<Connector>, upstream: Upstream, given: bool) {
+    let mut known = Known::default();
     loop {
         let sent = shared.now();
-        let answer = tokio::time::timeout(ANSWER_WAIT, read(&connector, &upstream)).await;
-        match &answer {
-            Ok(Ok(Answer::Told { .. })) => shared.observed(true, sent),
-            Ok(Ok(Answer::NotNow)) => shared.observed(false, sent),
-            _ => {}
-        }
-        let known = match answer {
-            Ok(Ok(Answer::Told { threshold, threaded_reads })) => {
-                shared.set_threaded_reads(threaded_reads);
-                Some(threshold)
+        let answer =
+            tokio::time::timeout(ANSWER_WAIT, read(&connector, &upstream, Survey::new(!given))).await;
+        let pause = match answer {
+            Ok(Ok(Answer::Told(survey))) => {
+                shared.observed(true, sent);
+                known.learn(&shared, &survey, given);
+                ASK_AGAIN
             }
-            Ok(Ok(Answer::Refused(reason))) => {
-                if refused.as_ref() != Some(&reason) {
-                    tell_refusal(&reason);
+            Ok(Ok(Answer::Refused(survey, reason))) => {
+                known.learn(&shared, &survey, given);
+                if given {
+                    return;
                 }
-                refused = Some(reason);
-                shared.set_threaded_reads(false);
-                Some(DEFAULT_THRESHOLD)
+                known.tell_refusal(reason);
+                ASK_AGAIN
             }
             // Busy, loading, unreachable or silent: what was known before still holds.
-            Ok(Ok(Answer::NotNow) | Err(_)) | Err(_) => None,
-        };
-        if let Some(threshold) = known {
-            if told != Some(threshold) {
-                tracing::debug!(threshold_ms = notices::millis(threshold), "the server's threshold");
+            Ok(Ok(Answer::NotNow)) => {
+                shared.observed(false, sent);
+                known.pause()
             }
-            told = Some(threshold);
-            shared.set_threshold((!threshold.is_zero()).then_some(threshold));
-        }
-        let pause = match (known, told) {
-            (Some(_), _) => ASK_AGAIN,
-            (None, Some(_)) => RETRY_DESERTED,
-            (None, None) => RETRY,
+            Ok(Err(_)) | Err(_) => known.pause(),
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -73,71 +62,97 @@ pub(crate) async fn follow(shared: Arc<Shared>, connector: Arc<Connector>, upstr
     }
 }
 
-/// A server that knows no CONFIG cannot be helped, but a login can be mended.
-fn tell_refusal(reason: &str) {
-    if ["WRONGPASS", "NOAUTH", "NOPERM", "ERR AUTH"].iter().any(|code| reason.starts_with(code)) {
-        tracing::warn!(
-            %reason,
-            "the threshold cannot be read with this login; assuming 5s, which may be wrong (--busy-threshold or a login \
-             in --upstream helps)"
-        );
-    } else {
-        tracing::info!(%reason, "the threshold cannot be read; assuming 5s (--busy-threshold sets it)");
+/// What was learned, and told, so far.
+#[derive(Default)]
+struct Known {
+    something: bool,
+    threshold: Option<Duration>,
+    refusal: Option<String>,
+}
+
+impl Known {
+    fn learn(&mut self, shared: &Shared, survey: &Survey, given: bool) {
+        self.something = true;
+        shared.set_threaded_reads(survey.one_read());
+        if given {
+            return;
+        }
+        let threshold = survey.threshold().unwrap_or(DEFAULT_THRESHOLD);
+        if self.threshold != Some(threshold) {
+            tracing::debug!(threshold_ms = notices::millis(threshold), "the server's threshold");
+        }
+        self.threshold = Some(threshold);
+        shared.set_threshold((!threshold.is_zero()).then_some(threshold));
+    }
+
+    /// A server that knows no CONFIG cannot be helped, but a login can be mended.
+    fn tell_refusal(&mut self, reason: String) {
+        if self.refusal.as_ref() == Some(&reason) {
+            return;
+        }
+        if ["WRONGPASS", "NOAUTH", "NOPERM", "ERR AUTH"].iter().any(|code| reason.starts_with(code)) {
+            tracing::warn!(
+                %reason,
+                "the threshold cannot be read with this login; assuming 5s, which may be wrong (--busy-threshold or a login \
+                 in --upstream helps)"
+            );
+        } else {
+            tracing::info!(%reason, "the threshold cannot be read; assuming 5s (--busy-threshold sets it)");
+        }
+        self.refusal = Some(reason);
+    }
+
+    const fn pause(&self) -> Duration {
+        if self.something { RETRY_DESERTED } else { RETRY }
     }
 }
 
 enum Answer {
-    Told { threshold: Duration, threaded_reads: bool },
-    Refused(String),
+    Told(Survey),
+    /// Why the server did not answer all of it.
+    Refused(Survey, String),
     NotNow,
 }
 
-async fn read(connector: &Connector, upstream: &Upstream) -> io::Result<Answer> {
+async fn read(connector: &Connector, upstream: &Upstream, mut survey: Survey) -> io::Result<Answer> {
     let mut stream = connector.connect().await?;
+    let mut refused = None;
     if let Some(password) = &upstream.password {
         let user = upstream.username.as_deref();
         let words: Vec<&str> = ["AUTH"].into_iter().chain(user).chain([password.as_str()]).collect();
         let reply = ask(&mut stream, &words).await?;
-        if reply.starts_with(b"-") {
-            return Ok(refusal(&reply));
+        if is_passing(&reply) {
+            return Ok(Answer::NotNow);
         }
+        refused = refusal(&reply);
     }
-    // Redis 7.0 gave it a new name and keeps the old one as an alias.
-    for name in ["busy-reply-threshold", "lua-time-limit"] {
-        let reply = ask(&mut stream, &["CONFIG", "GET", name]).await?;
-        if reply.starts_with(b"-") {
-            return Ok(refusal(&reply));
+    while let Some(question) = survey.question() {
+        let reply = ask(&mut stream, question).await?;
+        if is_passing(&reply) {
+            return Ok(Answer::NotNow);
         }
-        let value = args(&reply).nth(1).and_then(|word| std::str::from_utf8(word).ok()?.parse().ok());
-        if let Some(millis) = value {
-            let threads = ask(&mut stream, &["CONFIG", "GET", "io-threads*"]).await?;
-            return Ok(told(Duration::from_millis(millis), &threads));
-        }
+        let reason = refusal(&reply);
+        survey.hear(reason.is_none().then(|| words(&reply)).as_deref());
+        refused = refused.or(reason);
     }
-    Ok(Answer::Refused("the server knows no such setting".into()))
+    Ok(match refused {
+        Some(reason) => Answer::Refused(survey, reason),
+        None => Answer::Told(survey),
+    })
 }
 
-/// Whether I/O threads take from a connection no more than 16 KiB at once, also while a script runs: those of Valkey from
-/// 8.0 on (`trySendReadToIOThreads` in `io_threads.c`). Older ones rest then (`postponeClientRead` in networking.c of Redis
-/// 7.0); a server that has them has the setting `io-threads-do-reads`.
-fn reads_in_threads(reply: &[u8]) -> bool {
-    let words: Vec<&[u8]> = args(reply).collect();
-    let value = |name: &[u8]| words.chunks_exact(2).find(|pair| pair[0] == name).map(|pair| pair[1]);
-    value(b"io-threads-do-reads").is_none() && value(b"io-threads").is_some_and(|threads| threads != b"1")
+/// The words of an array of bulk strings, or the one of a bulk string alone.
+fn words(reply: &[u8]) -> Vec<&[u8]> {
+    if !reply.starts_with(b"$") {
+        return args(reply).collect();
+    }
+    let text = reply.iter().position(|byte| *byte == b'\n').map(|end| &reply[end + 1..]);
+    text.into_iter().collect()
 }
 
-fn told(threshold: Duration, threads: &[u8]) -> Answer {
-    if is_passing(threads) {
-        return Answer::NotNow;
-    }
-    Answer::Told { threshold, threaded_reads: reads_in_threads(threads) }
-}
-
-fn refusal(reply: &[u8]) -> Answer {
-    if is_passing(reply) {
-        return Answer::NotNow;
-    }
-    Answer::Refused(String::from_utf8_lossy(reply).trim().trim_start_matches('-').to_owned())
+fn refusal(reply: &[u8]) -> Option<String> {
+    let text = reply.strip_prefix(b"-")?;
+    Some(String::from_utf8_lossy(text).trim().to_owned())
 }
 
 /// Whether the server refuses only for a while.
@@ -167,31 +182,5 @@ async fn ask(stream: &mut Stream, words: &[&str]) -> io::Result<Vec<u8>> {
             Ok(Scanned::Partial) => {}
             Err(error) => return Err(io::Error::other(error)),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::{Answer, reads_in_threads, told};
-
-    #[test]
-    fn only_threads_that_read_while_a_script_runs_count() {
-        let valkey = |threads: &str| format!("*2\r\n$10\r\nio-threads\r\n$1\r\n{threads}\r\n").into_bytes();
-        assert!(reads_in_threads(&valkey("2")));
-        assert!(!reads_in_threads(&valkey("1")));
-        let redis = b"*4\r\n$19\r\nio-threads-do-reads\r\n$3\r\nyes\r\n$10\r\nio-threads\r\n$1\r\n4\r\n";
-        assert!(!reads_in_threads(redis));
-        assert!(!reads_in_threads(b"*0\r\n"));
-        assert!(!reads_in_threads(b"-NOPERM no\r\n"));
-    }
-
-    #[test]
-    fn a_server_that_turns_busy_between_the_questions_is_asked_again() {
-        let answer = told(Duration::from_secs(5), b"-BUSY Redis is busy running a script.\r\n");
-        assert!(matches!(answer, Answer::NotNow));
-        let answer = told(Duration::from_secs(5), b"-NOPERM no\r\n");
-        assert!(matches!(answer, Answer::Told { threaded_reads: false, .. }));
     }
 }

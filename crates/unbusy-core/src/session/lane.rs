@@ -6,13 +6,6 @@ use crate::command::{Command, Kind};
 use crate::resp::{RequestError, RequestScanner, args, whole_request};
 use crate::{Policy, Time};
 
-/// Bytes of unanswered commands that may be in flight: a busy server reads all of them within its first hook, and a
-/// script cannot end inside a hook, so they are rejected together or accepted together.
-pub(super) const WINDOW_BYTES: usize = 32 * 1024;
-/// Without strict order the window only bounds memory.
-const RELAXED_WINDOW_BYTES: usize = 1024 * 1024;
-/// A TLS record holds no more (RFC 8446, section 5.1), nor does a read of a server (`PROTO_IOBUF_LEN` in its server.h).
-const READ_BYTES: usize = 16 * 1024;
 /// A scout must fit into one read of the server.
 pub(super) const SCOUT_BYTES_MAX: usize = 16 * 1024;
 /// The largest command that is taken: the servers' default `proto-max-bulk-len` and room for the other words.
@@ -78,11 +71,7 @@ impl Lane {
 
     /// The policy may have changed. What is in flight stays there.
     pub(super) const fn follow(&mut self, policy: &Policy) {
-        self.window = match (policy.strict, policy.one_read) {
-            (false, _) => RELAXED_WINDOW_BYTES,
-            (true, true) => READ_BYTES,
-            (true, false) => WINDOW_BYTES,
-        };
+        self.window = policy.window();
     }
 
     /// Takes bytes of the client and finds the commands in them.

@@ -207,10 +207,11 @@ impl Session {
     /// Whether more bytes of the client may be read: memory is bounded by the window and one read, except that a
     /// single large command is taken whole.
     pub fn wants_read(&self) -> bool {
+        const RAW_BYTES: usize = 32 * 1024;
         if self.flags.gone || self.is_suspect() {
             false
         } else if self.flags.tunnel || self.flags.broken {
-            self.lane.unparsed() < lane::WINDOW_BYTES
+            self.lane.unparsed() < RAW_BYTES
         } else {
             self.lane.has_room()
         }

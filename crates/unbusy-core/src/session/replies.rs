@@ -109,7 +109,7 @@ impl Session {
         if let Scanned::Complete(_) = scanned { self.end(now, out) } else { Ok(()) }
     }
 
-    fn route(&mut self, bytes: &[u8], range: std::ops::Range<usize>, out: &mut Out) {
+    fn route(&mut self, bytes: &[u8], range: Range<usize>, out: &mut Out) {
         match self.plan {
             Plan::Deliver | Plan::Push | Plan::Refuse | Plan::Header | Plan::Element => out.forward(range),
             Plan::Store => self.head.extend_from_slice(&bytes[range]),
