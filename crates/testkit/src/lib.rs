@@ -21,6 +21,7 @@
 //! ```
 #![allow(clippy::missing_panics_doc, reason = "every function here panics when the test cannot go on")]
 
+mod brink;
 mod busy;
 mod client;
 mod flavor;
@@ -33,6 +34,7 @@ mod scripted;
 mod server;
 mod storm;
 
+pub use brink::scripts_on_the_brink;
 pub use busy::{BusyScript, busy_lua, wait_until_busy};
 pub use client::Client;
 pub use flavor::{Flavor, cache_dir};

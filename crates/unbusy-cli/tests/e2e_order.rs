@@ -8,28 +8,18 @@ use std::{
     cell::Cell,
     collections::BTreeMap,
     env,
-    ops::Range,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
 
 use e2e_support::{StopOnDrop, counter, proxy, rejections, report};
-use testkit::{Client, Flavor, Server, busy_lua, encode};
+use testkit::{Client, Flavor, Server, encode, scripts_on_the_brink};
 
 const COMMANDS: usize = 150_000;
 const CONNECTIONS: usize = 8;
 const USUAL_TRIALS: usize = 3;
 const KEY: &str = "k";
-
-/// How long the scripts run, in thousandths of the unit, the threshold: in turn one that makes the server BUSY, if barely, and one
-/// that does not.
-const SCRIPTS: [Range<u64>; 2] = [1100..1700, 500..1000];
-/// For how many microseconds the server is free between two scripts.
-const PAUSE: Range<u64> = 1_000..30_000;
-/// How many empty loops, made of nothing but instructions of the script's, go with each look at the clock. A server
-/// looks at its threshold each 100,000 instructions: without them BUSY would begin some 10 ms late.
-const LOOPS: &str = "do for _ = 1, 1000 do end end";
 
 #[test]
 fn strict_at_20_ms_on_redis_6_2() {
@@ -203,7 +193,10 @@ impl Setup {
         let stop = AtomicBool::new(false);
         let result = thread::scope(|scope| {
             let _stop = StopOnDrop(&stop);
-            scope.spawn(|| run_scripts(server, unit, trial, &stop));
+            scope.spawn(|| {
+                let goes_on = || !stop.load(Ordering::Relaxed);
+                scripts_on_the_brink(&mut server.client(), unit, trial as u64, goes_on);
+            });
             work()
         });
         self.struck.update(|count| count + usize::from(rejections(&mut client) > before));
@@ -212,18 +205,6 @@ impl Setup {
 
     fn assert_counter(&self, key: &str, commands: usize) {
         assert_eq!(counter(&mut self.server.client(), key), commands, "the counter at the server");
-    }
-}
-
-fn run_scripts(server: &Server, unit: Duration, trial: usize, stop: &AtomicBool) {
-    let mut random = Random(trial as u64);
-    let mut client = server.client();
-    let script = busy_lua().replace("do end", LOOPS);
-    for range in SCRIPTS.into_iter().cycle().take_while(|_| !stop.load(Ordering::Relaxed)) {
-        // The pause is part of the stimulus: in it the stream gets on.
-        thread::sleep(Duration::from_micros(random.within(PAUSE)));
-        let millis = unit.as_millis() as f64 * random.within(range) as f64 / 1000.0;
-        assert_eq!(client.cmd(&["EVAL", &script, "0", &millis.to_string()]).integer(), 1);
     }
 }
 
@@ -258,18 +239,4 @@ fn errors(replies: &[Vec<u8>]) -> String {
         *counts.entry(error.escape_ascii().to_string()).or_insert(0) += 1;
     }
     format!("errors: {counts:#?}")
-}
-
-/// The same numbers in every run of a trial, so that a failure can be tried again.
-struct Random(u64);
-
-impl Random {
-    fn within(&mut self, range: Range<u64>) -> u64 {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        range.start + (x ^ (x >> 31)) % (range.end - range.start)
-    }
 }

@@ -12,10 +12,6 @@ use crate::Policy;
 use crate::alarm::Alarm;
 use crate::gate::Gate;
 
-/// Bytes that may be in flight on a connection while more than one command of a caller is: a busy server reads all of
-/// them within its first hook, and a script cannot end inside a hook, so they are rejected together or not at all.
-const WINDOW_BYTES: u64 = 32 * 1024;
-
 /// The gate, the policy, and what all clones of a connection share.
 #[derive(Clone)]
 pub(crate) struct Door {
@@ -40,10 +36,11 @@ struct Line {
 }
 
 impl Door {
-    pub(crate) fn new(address: &str, policy: &Policy) -> Self {
+    /// `tls`: what is in flight to the server must be a single record ([`unbusy_core::Policy::one_read`]).
+    pub(crate) fn new(address: &str, tls: bool, policy: &Policy) -> Self {
         Self {
             gate: Gate::of(address, policy),
-            policy: policy.engine,
+            policy: unbusy_core::Policy { one_read: tls, ..policy.engine },
             line: Arc::default(),
             #[cfg(feature = "aio")]
             alarm: None,
@@ -88,21 +85,32 @@ impl Door {
 
     /// How many bytes the window has room for.
     pub(crate) fn room(&self) -> u64 {
-        let in_flight = self.line.sent.load(Relaxed).saturating_sub(self.line.answered.load(Relaxed));
-        WINDOW_BYTES.saturating_sub(in_flight)
+        self.room_behind(self.line.sent.load(Relaxed))
     }
 
-    /// Notes that so many bytes are about to be sent. What comes back is for [`Door::note_answer`].
+    fn room_behind(&self, sent: u64) -> u64 {
+        let one_read = self.policy.one_read || self.gate.one_read();
+        let window = unbusy_core::Policy { one_read, ..self.policy }.window() as u64;
+        let in_flight = sent.saturating_sub(self.line.answered.load(Relaxed));
+        if one_read && self.policy.strict && in_flight > 0 { 0 } else { window.saturating_sub(in_flight) }
+    }
+
+    /// Notes that so many bytes are about to be sent, if the window has room for them: another caller may have been quicker
+    /// since [`Door::room`]. What comes back is for [`Door::note_answer`].
+    pub(crate) fn claim(&self, bytes: u64) -> Option<u64> {
+        let claimed = |sent| (bytes <= self.room_behind(sent)).then_some(sent + bytes);
+        self.line.sent.fetch_update(Relaxed, Relaxed, claimed).ok().map(|sent| sent + bytes)
+    }
+
+    /// Notes that so many bytes are about to be sent, whether there is room for them or not.
     ///
     /// Two calls and not one that takes a future: moving futures of a kilobyte costs more than all else that is done here.
-    #[cfg(feature = "aio")]
-    pub(crate) fn note_sent(&self, bytes: usize) -> u64 {
-        self.line.sent.fetch_add(bytes as u64, Relaxed) + bytes as u64
+    pub(crate) fn note_sent(&self, bytes: u64) -> u64 {
+        self.line.sent.fetch_add(bytes, Relaxed) + bytes
     }
 
     /// Notes what became of something sent. If it failed it may still be in flight, such as after a time-out, and is taken
     /// to be until a later answer comes.
-    #[cfg(feature = "aio")]
     pub(crate) fn note_answer<T, E>(&self, sent: u64, answer: &Result<T, E>) {
         if answer.is_ok() {
             self.line.answered.fetch_max(sent, Relaxed);

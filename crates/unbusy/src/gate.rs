@@ -14,7 +14,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use unbusy_core::gate::{Answer, Ask, Outcome, Ticket};
-use unbusy_core::{Cause, DEFAULT_THRESHOLD, Time};
+use unbusy_core::{Cause, DEFAULT_THRESHOLD, Survey, Time};
 
 use crate::policy::{Listener, Policy};
 pub(crate) use crate::sync::now;
@@ -23,8 +23,8 @@ use crate::{Event, notices};
 
 /// What is assumed until the server has told its threshold: safe for most servers, but pipelines are slower.
 const THRESHOLD_UNKNOWN: Duration = Duration::from_millis(20);
-/// How often the threshold is asked for; it may be changed at any time.
-const THRESHOLD_PERIOD: Duration = Duration::from_secs(30);
+/// How often the server is asked of itself; its settings may be changed at any time.
+const SURVEY_PERIOD: Duration = Duration::from_secs(30);
 /// The thread ends when there was nothing to do for so long.
 const DRIVER_IDLE: Duration = Duration::from_secs(10);
 
@@ -41,8 +41,12 @@ pub(crate) struct Gate {
     lease_width: AtomicU64,
     proof_wanted_after: AtomicU64,
     busy: AtomicBool,
-    /// When the threshold is to be asked for again.
-    threshold_due: AtomicU64,
+    /// `unbusy_core::Policy::one_read`, which is taken to be so until the server has told.
+    one_read: AtomicBool,
+    /// When the server is to be asked of itself again.
+    survey_due: AtomicU64,
+    /// A policy states the threshold.
+    threshold_is_given: AtomicBool,
     scripts_in_flight: AtomicU32,
     inner: Mutex<Inner>,
     /// Tells the driver of a sooner deadline.
@@ -82,7 +86,9 @@ impl Gate {
             lease_width: AtomicU64::new(0),
             proof_wanted_after: AtomicU64::new(0),
             busy: AtomicBool::new(false),
-            threshold_due: AtomicU64::new(0),
+            one_read: AtomicBool::new(true),
+            survey_due: AtomicU64::new(0),
+            threshold_is_given: AtomicBool::new(false),
             scripts_in_flight: AtomicU32::new(0),
             inner: Mutex::new(Inner {
                 gate: unbusy_core::Gate::new(Some(THRESHOLD_UNKNOWN)),
@@ -110,8 +116,8 @@ impl Gate {
         }
         drop(inner);
         if let Some(threshold) = policy.threshold {
-            self.threshold_due.store(u64::MAX, Relaxed);
-            self.set_threshold(Some(threshold));
+            self.threshold_is_given.store(true, Relaxed);
+            self.set_threshold(threshold);
         }
     }
 
@@ -138,20 +144,34 @@ impl Gate {
         sent.as_nanos() >= self.proof_wanted_after.load(Relaxed)
     }
 
-    /// Whether somebody is to ask for the threshold now; for each period it is said to one only.
-    pub(crate) fn wants_threshold(&self) -> bool {
-        let (now, due) = (now(), self.threshold_due.load(Relaxed));
-        let next = (now + THRESHOLD_PERIOD).as_nanos();
-        now.as_nanos() >= due && self.threshold_due.compare_exchange(due, next, Relaxed, Relaxed).is_ok()
+    /// Whether what is in flight must fit into one read of the server.
+    pub(crate) fn one_read(&self) -> bool {
+        self.one_read.load(Relaxed)
     }
 
-    /// What the server said of its threshold; `None`: it would not tell.
-    pub(crate) fn set_threshold(self: &Arc<Self>, told: Option<Duration>) {
-        let threshold = match told {
-            Some(Duration::ZERO) => None,
-            told => Some(told.unwrap_or(DEFAULT_THRESHOLD)),
-        };
-        self.with(|inner, _| inner.gate.set_threshold(threshold));
+    /// What somebody is to ask the server now; for each period it is said to one only.
+    pub(crate) fn survey(&self) -> Option<Survey> {
+        let (now, due) = (now(), self.survey_due.load(Relaxed));
+        let next = (now + SURVEY_PERIOD).as_nanos();
+        let mine =
+            now.as_nanos() >= due && self.survey_due.compare_exchange(due, next, Relaxed, Relaxed).is_ok();
+        mine.then(|| Survey::new(!self.threshold_is_given.load(Relaxed)))
+    }
+
+    /// What the server said, or that it refused some of it.
+    pub(crate) fn learn(self: &Arc<Self>, survey: &Survey, refused: bool) {
+        self.one_read.store(survey.one_read(), Relaxed);
+        match (self.threshold_is_given.load(Relaxed), refused) {
+            (false, _) => self.set_threshold(survey.threshold().unwrap_or(DEFAULT_THRESHOLD)),
+            // Nothing is gained by being refused again.
+            (true, true) => self.survey_due.store(u64::MAX, Relaxed),
+            (true, false) => {}
+        }
+    }
+
+    /// Zero: the server never answers BUSY.
+    fn set_threshold(self: &Arc<Self>, threshold: Duration) {
+        self.with(|inner, _| inner.gate.set_threshold((!threshold.is_zero()).then_some(threshold)));
     }
 
     /// Asks the gate. While the answer is `Wait` the waker is kept, and called when that may change, or at `until`.

@@ -29,6 +29,24 @@ fn commands_wait_and_are_executed_once() {
 }
 
 #[test]
+fn the_first_connection_asks_the_server_of_itself() {
+    let asked = |server: &Server| {
+        let stats = server.client().cmd(&["INFO", "commandstats"]).text();
+        stats
+            .lines()
+            .find(|line| line.starts_with("cmdstat_config"))
+            .map(|line| line.split(',').next().map(str::to_owned))
+    };
+    run(async |server, client| {
+        let before = asked(server);
+        let _first = client.get_multiplexed_async_connection().await.unwrap();
+        let after = asked(server);
+        let _second = client.get_multiplexed_async_connection().await.unwrap();
+        assert!(after != before && asked(server) == after, "{}", server.flavor());
+    });
+}
+
+#[test]
 fn pipelines_are_executed_once_and_in_order() {
     const COMMANDS: u64 = 20_000;
     run(async |server, client| {

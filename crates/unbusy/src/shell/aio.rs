@@ -235,8 +235,11 @@ impl<L: Link> Connection<L> {
         let mut first = None;
         let bytes = bytes_of_all(pipeline);
         let read = pipeline.cmd_iter().map(|command| Some(Command::of_words(words(command.args_iter()))));
-        if let Some(last) = goes_straight(door, begun, bytes, read) {
-            let replies = send_all(link, door, pipeline, 0, pipeline.len()).await;
+        if let Some(last) = goes_straight(door, begun, bytes, read)
+            && let Some(mark) = door.claim(bytes)
+        {
+            let replies = in_time!(door, now(), link.commands(pipeline, 0, pipeline.len()));
+            door.note_answer(mark, &replies);
             if is_all_good(&replies) {
                 door.prove(begun, || seen_through(link, last));
                 return replies;
@@ -254,9 +257,10 @@ impl<L: Link> Connection<L> {
             next: batch.next().await,
             send: |chosen| {
                 if chosen.len() == pipeline.len() {
-                    send_all(link, door, pipeline, 0, chosen.len()).await
+                    in_time!(door, now(), link.commands(pipeline, 0, chosen.len()))
                 } else {
-                    send_all(link, door, &part(pipeline, &chosen), 0, chosen.len()).await
+                    let part = part(pipeline, &chosen);
+                    in_time!(door, now(), link.commands(&part, 0, chosen.len()))
                 }
             },
             ping: send(link, door, &cmd("PING")).await
@@ -270,11 +274,17 @@ impl<L: Link> Connection<L> {
         count: usize,
     ) -> RedisResult<Vec<Value>> {
         let Self { link, door } = self;
-        let mut transaction = Transaction::new(door, bytes_of_all(pipeline));
+        let bytes = bytes_of_all(pipeline);
+        let mut transaction = Transaction::new(door, bytes);
         drive_transaction!(
             transaction,
             next: transaction.next().await,
-            send: send_all(link, door, pipeline, offset, count).await
+            send: {
+                let mark = door.note_sent(bytes);
+                let replies = in_time!(door, now(), link.commands(pipeline, offset, count));
+                door.note_answer(mark, &replies);
+                replies
+            }
         )
     }
 }
@@ -331,24 +341,11 @@ async fn send<L: Link>(link: &mut L, door: &Door, command: &Cmd) -> RedisResult<
     reply
 }
 
-async fn send_all<L: Link>(
-    link: &mut L,
-    door: &Door,
-    pipeline: &Pipeline,
-    offset: usize,
-    count: usize,
-) -> RedisResult<Vec<Value>> {
-    let mark = door.note_sent(bytes_of_all(pipeline));
-    let replies = in_time!(door, now(), link.commands(pipeline, offset, count));
-    door.note_answer(mark, &replies);
-    replies
-}
-
-fn bytes_of(command: &Cmd) -> usize {
+fn bytes_of(command: &Cmd) -> u64 {
     length(words(command.args_iter()))
 }
 
-fn bytes_of_all(pipeline: &Pipeline) -> usize {
+fn bytes_of_all(pipeline: &Pipeline) -> u64 {
     pipeline.cmd_iter().map(|command| length(words(command.args_iter()))).sum()
 }
 

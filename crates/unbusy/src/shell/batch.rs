@@ -23,7 +23,7 @@ pub(crate) struct Unit {
     pub(crate) first: usize,
     /// How many commands, and so replies, it has.
     pub(crate) commands: usize,
-    pub(crate) bytes: usize,
+    pub(crate) bytes: u64,
 }
 
 impl Unit {
@@ -41,6 +41,15 @@ pub(crate) enum Turn {
     Ping,
     /// All has its reply.
     Done,
+}
+
+/// How much goes together.
+#[derive(Debug, Clone, Copy)]
+enum Piece {
+    All,
+    /// What fits into the window.
+    Fitting,
+    One,
 }
 
 /// What a reply means.
@@ -64,6 +73,8 @@ pub(crate) struct Batch<'d> {
     pending: Vec<usize>,
     /// How many of them were sent last; at first all of them, if the pipeline went straight.
     sent: usize,
+    /// What the window knows them by.
+    mark: u64,
     last_try: bool,
     pinged: bool,
     doubt: Option<Cause>,
@@ -73,7 +84,7 @@ pub(crate) struct Batch<'d> {
 
 impl<'d> Batch<'d> {
     /// A pipeline of these commands, each with its length.
-    pub(crate) fn new(door: &'d Door, commands: impl Iterator<Item = (Command, usize)>) -> Self {
+    pub(crate) fn new(door: &'d Door, commands: impl Iterator<Item = (Command, u64)>) -> Self {
         let units = group(commands);
         let count = units.last().map_or(0, |unit| unit.first + unit.commands);
         let mut visit = Visit::new(&door.gate, door.policy.max_wait);
@@ -85,6 +96,7 @@ impl<'d> Batch<'d> {
             visit,
             pending: (0..units.len()).collect(),
             sent: units.len(),
+            mark: 0,
             units,
             replies: (0..count).map(|_| None).collect(),
             last_try: false,
@@ -102,7 +114,7 @@ impl<'d> Batch<'d> {
         let relaxed = !self.door.policy.strict && !self.door.gate.is_busy();
         if free || self.pinged || (relaxed && !self.visit.is_rejected()) {
             let all = !self.door.policy.strict || !self.door.policy.holds_any();
-            return self.send(if all { self.pending.len() } else { self.fitting() });
+            return self.send(if all { Piece::All } else { Piece::Fitting });
         }
         match self.visit.admit().await {
             Admission::Over if self.visit.is_rejected() => {
@@ -111,22 +123,43 @@ impl<'d> Batch<'d> {
             }
             Admission::Over => {
                 self.last_try = true;
-                self.send(1)
+                self.send(Piece::One)
             }
             _ if self.visit.is_rejected() && first.command.kind.may_answer_busy() => Turn::Ping,
-            Admission::Free => {
-                let fitting = self.fitting();
-                self.send(fitting)
-            }
-            Admission::One => self.send(1),
+            Admission::Free => self.send(Piece::Fitting),
+            Admission::One => self.send(Piece::One),
         }
     }
 
-    fn send(&mut self, units: usize) -> Turn {
-        self.sent = if self.pinged { 1 } else { units };
-        self.pinged = false;
+    fn send(&mut self, piece: Piece) -> Turn {
+        let piece = if std::mem::take(&mut self.pinged) { Piece::One } else { piece };
+        (self.sent, self.mark) = match piece {
+            Piece::All => self.count_in(self.pending.len()),
+            Piece::Fitting => self.claim(),
+            Piece::One => self.count_in(1),
+        };
         let sent = self.pending[..self.sent].iter().map(|at| self.units[*at]);
         Turn::Send(sent.flat_map(|unit| unit.first..unit.first + unit.commands).collect())
+    }
+
+    /// So many units go, whatever is in flight.
+    fn count_in(&self, units: usize) -> (usize, u64) {
+        let bytes = self.pending[..units].iter().map(|at| self.units[*at].bytes).sum();
+        (units, self.door.note_sent(bytes))
+    }
+
+    /// As many units as the window has room for go, and one in any case.
+    fn claim(&self) -> (usize, u64) {
+        loop {
+            let units = self.fitting();
+            if units == 1 {
+                return self.count_in(1);
+            }
+            let bytes = self.pending[..units].iter().map(|at| self.units[*at].bytes).sum();
+            if let Some(mark) = self.door.claim(bytes) {
+                return (units, mark);
+            }
+        }
     }
 
     /// How many units may be in flight together: what fits into the window, and nothing beside what changes the
@@ -137,7 +170,7 @@ impl<'d> Batch<'d> {
         let mut before: Option<Command> = None;
         let fits = |at: &&usize| {
             let unit = self.units[**at];
-            bytes += unit.bytes as u64;
+            bytes += unit.bytes;
             // A transaction under WATCH must not be refused together with what is in front of it: it is not sent again.
             let apart = unit.command.kind.is_barrier() || (unit.is_transaction() && self.door.is_watching());
             let fenced = before.is_some_and(|last| last.kind.is_barrier() || last.blocking || apart);
@@ -157,6 +190,7 @@ impl<'d> Batch<'d> {
         replies: RedisResult<Vec<Value>>,
         sent: Time,
     ) -> RedisResult<Option<Cause>> {
+        self.door.note_answer(self.mark, &replies);
         let mut values = match replies {
             Ok(values) => values.into_iter(),
             Err(error) => return self.failed(error, sent).map(|()| None),
@@ -346,10 +380,10 @@ impl<'d> Batch<'d> {
 pub(crate) fn goes_straight(
     door: &Door,
     now: Time,
-    bytes: usize,
+    bytes: u64,
     mut commands: impl Iterator<Item = Option<Command>>,
 ) -> Option<Command> {
-    let may = door.is_free(now) && !door.is_watching() && bytes as u64 <= door.room();
+    let may = door.is_free(now) && !door.is_watching() && bytes <= door.room();
     let first = commands.next().filter(|_| may)?;
     let plain = |command: Option<Command>| command.filter(|command| command.is_plain());
     commands.try_fold(plain(first)?, |_, command| plain(command))
@@ -361,7 +395,7 @@ pub(crate) fn is_all_good(replies: &RedisResult<Vec<Value>>) -> bool {
 }
 
 /// Commands from MULTI to EXEC belong together.
-fn group(commands: impl Iterator<Item = (Command, usize)>) -> Vec<Unit> {
+fn group(commands: impl Iterator<Item = (Command, u64)>) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
     let mut in_transaction = false;
     for (at, (command, bytes)) in commands.enumerate() {

@@ -142,7 +142,7 @@ impl<C: ConnectionLike> ConnectionLike for Connection<C> {
     fn req_packed_commands(&mut self, packed: &[u8], offset: usize, count: usize) -> RedisResult<Vec<Value>> {
         let Self { inner, door } = self;
         if offset > 0 {
-            let mut transaction = Transaction::new(door, packed.len());
+            let mut transaction = Transaction::new(door, packed.len() as u64);
             return drive_transaction!(
                 transaction,
                 next: block_on(transaction.next()),
@@ -152,7 +152,7 @@ impl<C: ConnectionLike> ConnectionLike for Connection<C> {
         let begun = now();
         let mut first = None;
         let read = split(packed).map(|range| range.map(|range| Command::read(&packed[range])));
-        if let Some(last) = goes_straight(door, begun, packed.len(), read) {
+        if let Some(last) = goes_straight(door, begun, packed.len() as u64, read) {
             let replies = inner.req_packed_commands(packed, offset, count);
             if is_all_good(&replies) {
                 door.prove(begun, || last);
@@ -165,7 +165,8 @@ impl<C: ConnectionLike> ConnectionLike for Connection<C> {
         let Some(commands) = commands.filter(|commands| !commands.is_empty()) else {
             return inner.req_packed_commands(packed, offset, count);
         };
-        let lengths = commands.iter().map(|range| (Command::read(&packed[range.clone()]), range.len()));
+        let lengths =
+            commands.iter().map(|range| (Command::read(&packed[range.clone()]), range.len() as u64));
         let mut batch = Batch::new(door, lengths);
         drive_batch!(
             batch,

@@ -4,10 +4,11 @@ use super::redis;
 use std::fmt;
 use std::time::Duration;
 
-use super::redis::{ConnectionInfo, ConnectionLike, IntoConnectionInfo, RedisResult, Value, cmd};
+use super::redis::{ConnectionAddr, ConnectionInfo, ConnectionLike, IntoConnectionInfo, RedisResult};
 
 use super::blocking::{Connection, block_on};
 use super::patience::Patience;
+use super::survey;
 use crate::Policy;
 use crate::door::Door;
 
@@ -49,8 +50,9 @@ impl Client {
     }
 
     fn new(inner: redis::Client, policy: &Policy) -> Self {
+        let info = inner.get_connection_info();
         Self {
-            door: Door::new(&address(inner.get_connection_info()), policy),
+            door: Door::new(&address(info), matches!(info.addr(), ConnectionAddr::TcpTls { .. }), policy),
             #[cfg(feature = "aio")]
             response_timeout: policy.response_timeout(),
             inner,
@@ -122,10 +124,12 @@ impl Client {
         connect: impl FnMut() -> RedisResult<redis::Connection>,
     ) -> RedisResult<Connection> {
         let mut connection = self.wrap(self.hold(connect)?);
-        if self.door.gate.wants_threshold() {
-            let mut ask =
-                |name: &&str| threshold(&connection.req_command(cmd("CONFIG").arg("GET").arg(*name)));
-            self.door.gate.set_threshold(THRESHOLD_NAMES.iter().find_map(&mut ask));
+        if let Some(mut survey) = self.door.gate.survey() {
+            let mut refused = false;
+            while let Some(question) = survey::question(&survey) {
+                refused |= !survey::hear(&mut survey, &connection.req_command(&question));
+            }
+            self.door.gate.learn(&survey, refused);
         }
         Ok(connection)
     }
@@ -150,7 +154,11 @@ mod aio {
     use super::redis::AsyncConnectionConfig;
 
     use super::super::aio::{Connection, Link, PubSub};
-    use super::{Client, Duration, Patience, RedisResult, THRESHOLD_NAMES, Value, cmd, threshold};
+    use super::super::redis::Value;
+    #[cfg(feature = "connection-manager")]
+    use super::super::redis::cmd;
+    use super::{Client, Duration, Patience, RedisResult, survey};
+    use unbusy_core::Survey;
 
     impl Client {
         /// Connects, also while the server is busy.
@@ -197,8 +205,8 @@ mod aio {
             };
             let mut connection = self.wrap_async(connection);
             connection.give_up_after(limit);
-            if self.door.gate.wants_threshold() {
-                self.learn_threshold(&mut connection).await?;
+            if let Some(survey) = self.door.gate.survey() {
+                self.ask(survey, &mut connection).await?;
             }
             Ok(connection)
         }
@@ -227,23 +235,25 @@ mod aio {
             Connection::new(link, self.door.next())
         }
 
-        /// Asks for the threshold if it is time to, or just whether the server is there.
-        pub(super) async fn learn_threshold<L: Link>(
-            &self,
-            connection: &mut Connection<L>,
-        ) -> RedisResult<()> {
-            if !self.door.gate.wants_threshold() {
-                return cmd("PING").exec_async(connection).await;
+        /// Asks the server of itself if it is time to, or just whether it is there.
+        #[cfg(feature = "connection-manager")]
+        pub(super) async fn greet<L: Link>(&self, connection: &mut Connection<L>) -> RedisResult<()> {
+            match self.door.gate.survey() {
+                Some(survey) => self.ask(survey, connection).await,
+                None => cmd("PING").exec_async(connection).await,
             }
-            let mut told = None;
-            for name in THRESHOLD_NAMES {
-                let reply = cmd("CONFIG").arg("GET").arg(name).query_async(connection).await;
+        }
+
+        async fn ask<L: Link>(&self, mut survey: Survey, connection: &mut Connection<L>) -> RedisResult<()> {
+            let mut refused = false;
+            while let Some(question) = survey::question(&survey) {
+                let reply = question.query_async(connection).await;
                 if reply.as_ref().is_err_and(redis::RedisError::is_unrecoverable_error) {
                     return reply.map(|_: Value| ());
                 }
-                told = told.or_else(|| threshold(&reply));
+                refused |= !survey::hear(&mut survey, &reply);
             }
-            self.door.gate.set_threshold(told);
+            self.door.gate.learn(&survey, refused);
             Ok(())
         }
     }
@@ -281,7 +291,7 @@ mod manager {
         ) -> RedisResult<Connection<Manager>> {
             let mut connection = self.wrap_async(Manager::new(self.inner.clone(), config)?);
             // The first connection is made here, so that an address that leads nowhere is told at once.
-            self.learn_threshold(&mut connection).await?;
+            self.greet(&mut connection).await?;
             Ok(connection)
         }
 
@@ -296,19 +306,6 @@ mod manager {
             Ok(self.wrap_async(Manager::new(self.inner.clone(), config)?))
         }
     }
-}
-
-/// Redis 7.0 gave it a new name and keeps the old one as an alias.
-const THRESHOLD_NAMES: [&str; 2] = ["busy-reply-threshold", "lua-time-limit"];
-
-fn threshold(reply: &RedisResult<Value>) -> Option<Duration> {
-    let value = match reply.as_ref().ok()? {
-        Value::Array(words) => words.get(1)?,
-        Value::Map(pairs) => &pairs.first()?.1,
-        _ => return None,
-    };
-    let Value::BulkString(digits) = value else { return None };
-    std::str::from_utf8(digits).ok()?.parse().ok().map(Duration::from_millis)
 }
 
 fn address(info: &ConnectionInfo) -> String {

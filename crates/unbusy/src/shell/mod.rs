@@ -15,6 +15,7 @@ mod patience;
 mod pools;
 mod pubsub;
 mod reply;
+mod survey;
 mod transaction;
 mod words;
 

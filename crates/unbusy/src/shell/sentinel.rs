@@ -60,5 +60,5 @@ pub async fn async_get_client(sentinel: &mut SentinelClient, policy: &Policy) ->
 fn patience(policy: &Policy) -> Patience {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let name = format!("a master that Sentinel is asked for ({})", NUMBER.fetch_add(1, Relaxed));
-    Patience::new(Door::new(&name, policy))
+    Patience::new(Door::new(&name, false, policy))
 }

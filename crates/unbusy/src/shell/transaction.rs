@@ -14,7 +14,7 @@ use crate::gate::now;
 use crate::visit::{Admission, Visit};
 
 /// A scout must fit into one read of the server.
-const SCOUT_BYTES_MAX: usize = 16 * 1024;
+const SCOUT_BYTES_MAX: u64 = 16 * 1024;
 
 /// What became of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(crate) struct Transaction<'d> {
 }
 
 impl<'d> Transaction<'d> {
-    pub(crate) fn new(door: &'d Door, bytes: usize) -> Self {
+    pub(crate) fn new(door: &'d Door, bytes: u64) -> Self {
         let mut visit = Visit::new(&door.gate, door.policy.max_wait);
         let exec = Command::read(b"EXEC\r\n");
         visit.ask_for(Command { scout: bytes <= SCOUT_BYTES_MAX, ..exec }, 1);

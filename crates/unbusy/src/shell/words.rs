@@ -27,8 +27,8 @@ pub(crate) fn is_watch(name: &[u8]) -> bool {
 
 /// How long a command of these words is on the line, and not less.
 #[cfg(feature = "aio")]
-pub(crate) fn length<'a>(words: impl Iterator<Item = &'a [u8]>) -> usize {
+pub(crate) fn length<'a>(words: impl Iterator<Item = &'a [u8]>) -> u64 {
     /// `$`, up to ten digits, and two line ends.
-    const HEADER_BYTES_MAX: usize = 15;
-    HEADER_BYTES_MAX + words.map(|word| HEADER_BYTES_MAX + word.len()).sum::<usize>()
+    const HEADER_BYTES_MAX: u64 = 15;
+    HEADER_BYTES_MAX + words.map(|word| HEADER_BYTES_MAX + word.len() as u64).sum::<u64>()
 }
