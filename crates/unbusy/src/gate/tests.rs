@@ -7,17 +7,14 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use shuttle::future::block_on;
+use interleave::{Server, block_on, finish, pause, spawn};
+use unbusy_core::Cause;
 use unbusy_core::command::Command;
-use unbusy_core::{Cause, Time};
 
 use super::{Gate, ScriptInFlight};
-use crate::sync::tried::Clock;
-use crate::sync::{Condvar, Mutex, now, thread};
+use crate::sync::{now, thread};
 use crate::visit::{Admission, Visit};
 
-/// Orders that are tried per test.
-const ORDERS: usize = 1_000;
 const MS: Duration = Duration::from_millis(1);
 /// No lease is longer until the threshold is known.
 const LEASE: Duration = Duration::from_millis(5);
@@ -26,58 +23,6 @@ const LEASE: Duration = Duration::from_millis(5);
 const ONE_LEADER: Duration = Duration::from_millis(90);
 /// As long as nobody gives up on anybody.
 const PATIENT: Duration = Duration::from_secs(9);
-
-#[derive(Default)]
-struct Server(Mutex<State>);
-
-#[derive(Default)]
-struct State {
-    busy: bool,
-    /// Rejected commands that are tried again and not answered.
-    tried: usize,
-    executed: usize,
-    rejected: usize,
-    /// When the latest command was sent that was executed.
-    proved: Option<Time>,
-}
-
-impl Server {
-    fn set_busy(&self, busy: bool) {
-        self.0.lock().unwrap().busy = busy;
-    }
-
-    /// Is busy until it has rejected so many.
-    fn reject(&self, count: usize) {
-        while self.0.lock().unwrap().rejected < count {
-            thread::yield_now();
-        }
-        self.set_busy(false);
-    }
-
-    /// What becomes of a command; `false`: it is rejected.
-    fn executes(&self, again: bool, sent: Time) -> bool {
-        let mut state = self.0.lock().unwrap();
-        let led = again && state.busy;
-        state.tried += usize::from(led);
-        assert!(state.tried <= 1, "more than one leader");
-        drop(state);
-        thread::yield_now();
-        let mut state = self.0.lock().unwrap();
-        state.tried -= usize::from(led);
-        if state.busy {
-            state.rejected += 1;
-            return false;
-        }
-        state.executed += 1;
-        state.proved = state.proved.max(Some(sent));
-        true
-    }
-
-    fn assert_leased(&self, now: Time) {
-        let proved = self.0.lock().unwrap().proved;
-        assert!(proved.is_some_and(|proved| now < proved + LEASE), "free without a lease");
-    }
-}
 
 /// One call. `false`: its budget was over.
 fn call(gate: &Arc<Gate>, server: &Server, budget: Duration) -> bool {
@@ -90,7 +35,7 @@ fn call(gate: &Arc<Gate>, server: &Server, budget: Duration) -> bool {
         let sent = now();
         match admission {
             Admission::Over => return false,
-            Admission::Free if free => server.assert_leased(at),
+            Admission::Free if free => server.assert_leased(LEASE, at),
             Admission::Free | Admission::One => {}
         }
         if server.executes(visit.is_rejected(), sent) {
@@ -103,19 +48,16 @@ fn call(gate: &Arc<Gate>, server: &Server, budget: Duration) -> bool {
 
 /// Tries what happens at a gate, until its thread has ended.
 fn try_orders(longest: Duration, play: impl Fn(&Arc<Gate>, &Arc<Server>) + Send + Sync + 'static) {
-    let one = move || {
-        let clock = Clock::start(longest);
+    let start = move || {
         let (gate, server) = (Arc::new(Gate::new("server")), Arc::new(Server::default()));
         play(&gate, &server);
-        clock.let_all_end();
+        gate
+    };
+    interleave::try_orders(longest, start, |gate| {
         while super::lock(&gate.inner).driven {
             thread::yield_now();
         }
-        clock.stop();
-    };
-    let mut config = shuttle::Config::new();
-    config.silence_warnings = true;
-    shuttle::Runner::new(shuttle::scheduler::RandomScheduler::new(ORDERS), config).run(one);
+    });
 }
 
 fn callers(
@@ -124,15 +66,8 @@ fn callers(
     count: usize,
     budget: Duration,
 ) -> Vec<thread::JoinHandle<bool>> {
-    let start = || {
-        let (gate, server) = (Arc::clone(gate), Arc::clone(server));
-        thread::spawn(move || call(&gate, &server, budget))
-    };
-    (0..count).map(|_| start()).collect()
-}
-
-fn finish(callers: Vec<thread::JoinHandle<bool>>) -> usize {
-    callers.into_iter().map(|caller| usize::from(caller.join().unwrap())).sum()
+    let (gate, server) = (Arc::clone(gate), Arc::clone(server));
+    spawn(count, move |_| call(&gate, &server, budget))
 }
 
 #[test]
@@ -143,7 +78,7 @@ fn every_caller_is_executed_once_and_one_at_a_time_tries() {
             let callers = callers(gate, server, 3, PATIENT);
             server.reject(rejected);
             assert_eq!(finish(callers), 3);
-            assert_eq!(server.0.lock().unwrap().executed, 3);
+            assert_eq!(server.executed(), 3);
         });
     }
 }
@@ -151,27 +86,18 @@ fn every_caller_is_executed_once_and_one_at_a_time_tries() {
 #[test]
 fn nobody_is_free_without_a_lease() {
     try_orders(ONE_LEADER, |gate, server| {
-        let busy_now_and_then = || {
-            let (gate, server) = (Arc::clone(gate), Arc::clone(server));
-            thread::spawn(move || {
-                for round in 0..6 {
-                    call(&gate, &server, PATIENT);
-                    server.set_busy(round == 2);
-                    // Once in a while it is longer than a lease.
-                    pause(LEASE / 2 * (round % 4));
-                    server.set_busy(false);
-                }
-                true
-            })
-        };
-        finish(vec![busy_now_and_then(), busy_now_and_then()]);
+        let (gate, server) = (Arc::clone(gate), Arc::clone(server));
+        finish(spawn(2, move |_| {
+            for round in 0..6 {
+                call(&gate, &server, PATIENT);
+                server.set_busy(round == 2);
+                // Once in a while it is longer than a lease.
+                pause(LEASE / 2 * (round % 4));
+                server.set_busy(false);
+            }
+            true
+        }));
     });
-}
-
-/// So much time passes.
-fn pause(time: Duration) {
-    let (nothing, never) = (Mutex::new(()), Condvar::new());
-    drop(never.wait_timeout(nothing.lock().unwrap(), time));
 }
 
 #[test]
@@ -183,7 +109,8 @@ fn with_a_script_of_our_own_its_end_is_enough() {
             let script = ScriptInFlight::new(gate);
             let callers = callers(gate, server, count, PATIENT);
             server.reject(1);
-            while super::lock(&gate.inner).wakers.len() < waiting {
+            // Or the server is known to be open.
+            while super::lock(&gate.inner).wakers.len() < waiting && server.executed() == 0 {
                 thread::yield_now();
             }
             drop(script);
@@ -228,7 +155,7 @@ fn who_cannot_wait_any_longer_is_woken() {
         let script = ScriptInFlight::new(gate);
         let callers = callers(gate, server, 2, 30 * MS);
         assert_eq!(finish(callers), 0);
-        assert_eq!(server.0.lock().unwrap().executed, 0);
+        assert_eq!(server.executed(), 0);
         drop(script);
     });
 }

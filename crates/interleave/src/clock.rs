@@ -1,14 +1,14 @@
-//! Those of `shuttle`. It knows no time, so there is a clock, which a test lets run.
-
-pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
-pub(crate) use shuttle::sync::{Mutex, MutexGuard};
-pub(crate) use shuttle::thread;
+//! A clock that jumps from the end of one wait to that of the next.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::{Arc, LockResult};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use shuttle::sync::{Mutex, MutexGuard};
+use shuttle::thread;
 use unbusy_core::Time;
 
 thread_local! {
@@ -16,10 +16,9 @@ thread_local! {
     static CLOCK: RefCell<Arc<Clock>> = RefCell::default();
 }
 
-/// The time of one try. It jumps from the end of a wait to that of the next, at any moment: a thread that could run may
-/// have been slow.
+/// The time of one try. It may jump at any moment: a thread that could run may have been slow.
 #[derive(Default)]
-pub(crate) struct Clock {
+pub struct Clock {
     state: Mutex<State>,
     changed: shuttle::sync::Condvar,
 }
@@ -33,7 +32,7 @@ struct State {
 }
 
 struct Sleeper {
-    condvar: Arc<shuttle::sync::Condvar>,
+    waker: Waker,
     until: Time,
     wait: Duration,
 }
@@ -84,12 +83,10 @@ impl Clock {
             };
             state.now = state.now.max(next);
             let due = state.sleepers.values().filter(|sleeper| sleeper.until <= state.now);
-            let due: Vec<_> = due.map(|sleeper| Arc::clone(&sleeper.condvar)).collect();
+            let due: Vec<_> = due.map(|sleeper| sleeper.waker.clone()).collect();
             drop(state);
             // One that is just about to wait does not hear it yet, and is told again.
-            for condvar in &due {
-                condvar.notify_all();
-            }
+            due.into_iter().for_each(Waker::wake);
             thread::yield_now();
             state = self.lock();
         }
@@ -99,20 +96,23 @@ impl Clock {
         self.state.lock().expect("no thread of a test panics and goes on")
     }
 
-    fn fall_asleep(&self, condvar: &Arc<shuttle::sync::Condvar>, wait: Duration) -> u64 {
+    fn fall_asleep(&self, waker: Waker, wait: impl FnOnce(Time) -> Duration) -> u64 {
         let mut state = self.lock();
         state.next += 1;
+        let wait = wait(state.now);
         let (id, until) = (state.next, state.now + wait);
-        state.sleepers.insert(id, Sleeper { condvar: Arc::clone(condvar), until, wait });
+        state.sleepers.insert(id, Sleeper { waker, until, wait });
         self.changed.notify_all();
         id
     }
 
-    /// Whether the time is over.
-    fn wake_up(&self, id: u64) -> bool {
-        let mut state = self.lock();
-        let sleeper = state.sleepers.remove(&id);
-        sleeper.is_some_and(|sleeper| sleeper.until <= state.now)
+    fn is_over(&self, id: u64) -> bool {
+        let state = self.lock();
+        state.sleepers.get(&id).is_some_and(|sleeper| sleeper.until <= state.now)
+    }
+
+    fn wake_up(&self, id: u64) {
+        self.lock().sleepers.remove(&id);
     }
 }
 
@@ -120,39 +120,92 @@ fn clock() -> Arc<Clock> {
     CLOCK.with_borrow(Arc::clone)
 }
 
-pub(crate) fn now() -> Time {
+/// The clock's time.
+pub fn now() -> Time {
     clock().lock().now
 }
 
 /// A condition variable whose waits end by the clock.
-pub(crate) struct Condvar(Arc<shuttle::sync::Condvar>);
+pub struct Condvar(Arc<Inner>);
 
-pub(crate) struct WaitTimeoutResult(bool);
+#[derive(Default)]
+struct Inner(shuttle::sync::Condvar);
+
+impl Wake for Inner {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_all();
+    }
+}
+
+/// Whether the time was over.
+pub struct WaitTimeoutResult(bool);
 
 impl WaitTimeoutResult {
-    pub(crate) const fn timed_out(&self) -> bool {
+    /// As the standard library has it.
+    pub const fn timed_out(&self) -> bool {
         self.0
     }
 }
 
 impl Condvar {
-    pub(crate) fn new() -> Self {
+    /// Nobody waits.
+    #[expect(clippy::new_without_default, reason = "nobody needs it")]
+    pub fn new() -> Self {
         Self(Arc::default())
     }
 
-    pub(crate) fn notify_one(&self) {
-        self.0.notify_one();
+    /// As the standard library has it.
+    pub fn notify_one(&self) {
+        self.0.0.notify_one();
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "as the standard library has it")]
-    pub(crate) fn wait_timeout<'a, T>(
+    /// As the standard library has it.
+    #[expect(clippy::missing_errors_doc, reason = "it never fails")]
+    pub fn wait_timeout<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,
         wait: Duration,
     ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
-        let id = clock().fall_asleep(&self.0, wait);
-        let guard = self.0.wait(guard).expect("no thread of a test panics and goes on");
-        let timed_out = clock().wake_up(id);
+        let clock = clock();
+        let id = clock.fall_asleep(Arc::clone(&self.0).into(), |_| wait);
+        let guard = self.0.0.wait(guard).expect("no thread of a test panics and goes on");
+        let timed_out = clock.is_over(id);
+        clock.wake_up(id);
         Ok((guard, WaitTimeoutResult(timed_out)))
+    }
+}
+
+/// So much time passes.
+pub fn pause(time: Duration) {
+    crate::block_on(sleep_until(now() + time));
+}
+
+/// Waits until then, by the clock.
+pub fn sleep_until(until: Time) -> impl Future<Output = ()> {
+    Sleep { clock: clock(), until, id: None }
+}
+
+struct Sleep {
+    clock: Arc<Clock>,
+    until: Time,
+    id: Option<u64>,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let until = self.until;
+        let asleep = self.id.unwrap_or_else(|| self.clock.fall_asleep(cx.waker().clone(), |now| until - now));
+        self.id = Some(asleep);
+        if self.clock.is_over(asleep) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.clock.wake_up(id);
+        }
     }
 }
