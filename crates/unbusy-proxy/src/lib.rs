@@ -10,6 +10,7 @@ mod pair;
 mod serve;
 mod shared;
 mod stream;
+mod sync;
 mod threshold;
 mod tls;
 mod upstream;

@@ -20,6 +20,7 @@ use unbusy_core::{Session, Time};
 use crate::notices;
 use crate::shared::{Shared, Stage};
 use crate::stream::{Closed, Stream};
+use crate::sync;
 
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 /// Replies that a client does not take are kept up to one read; beyond that the server is not read.
@@ -104,7 +105,7 @@ enum Place {
 impl Drop for Pair<'_> {
     fn drop(&mut self) {
         if let Place::Waiting(ticket) | Place::Sent(ticket) = self.place {
-            self.shared.leave(ticket, self.shared.now());
+            self.shared.leave(ticket, sync::now());
         }
         self.shared.remove_scripts(self.worker, self.scripts_counted);
     }
@@ -158,7 +159,7 @@ impl<'a> Pair<'a> {
     /// Does all that can be done now. `Ok`: something that will wake the task is awaited.
     fn drive(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), End> {
         loop {
-            let now = self.shared.now();
+            let now = sync::now();
             let mut progress = self.flush_backlog(cx);
             progress |= self.read_server(cx, scratch, now)?;
             progress |= self.read_client(cx, scratch, now)?;
@@ -192,8 +193,8 @@ impl<'a> Pair<'a> {
         let all_sent = self.session.outgoing().is_empty() && !self.session.has_unsent();
         if !self.server_told && all_sent && self.server.poll_shutdown(cx).is_ready() {
             self.server_told = true;
-            let until = self.shared.now() + ORPHAN_WAIT;
-            self.timer = Some(Box::pin(tokio::time::sleep_until(self.shared.tokio_instant(until))));
+            let until = sync::now() + ORPHAN_WAIT;
+            self.timer = Some(Box::pin(tokio::time::sleep_until(sync::instant(until))));
         }
         let waited = self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
         if self.server_told && waited { Err(End::Closed) } else { Ok(()) }
@@ -307,7 +308,7 @@ impl<'a> Pair<'a> {
     fn settle_doubt(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) {
         let Some(rejection) = self.session.doubt() else { return };
         // By an older clock BUSY could seem not to have begun yet.
-        let now = self.shared.now();
+        let now = sync::now();
         match self.shared.was_rejected(rejection.1, now) {
             None => {}
             Some(true) => {
@@ -337,7 +338,7 @@ impl<'a> Pair<'a> {
             self.place = Place::Away;
         }
         // When it was heard matters, and it was read later than the clock.
-        self.shared.answered(ticket, Outcome::Proof, sent, self.shared.now());
+        self.shared.answered(ticket, Outcome::Proof, sent, sync::now());
     }
 
     fn take_ticket(&mut self) -> Option<Ticket> {
@@ -419,7 +420,7 @@ impl<'a> Pair<'a> {
                 return false;
             }
             if self.session.needs_lease() {
-                *now = self.shared.now();
+                *now = sync::now();
                 if !self.is_free(*now) {
                     self.session.take_back();
                     if self.session.outgoing().is_empty() {
@@ -499,7 +500,7 @@ impl<'a> Pair<'a> {
 
     fn arm_timer(&mut self) {
         let Some(deadline) = self.session.deadline() else { return };
-        let at = self.shared.tokio_instant(deadline);
+        let at = sync::instant(deadline);
         match &mut self.timer {
             Some(timer) if timer.deadline() == at => {}
             Some(timer) => timer.as_mut().reset(at),
@@ -521,7 +522,7 @@ impl<'a> Pair<'a> {
             return false;
         }
         scratch.out.clear();
-        self.session.expire(self.shared.episode(), now.max(self.shared.now()), &mut scratch.out);
+        self.session.expire(self.shared.episode(), now.max(sync::now()), &mut scratch.out);
         self.deliver(cx, &[], &scratch.out);
         if scratch.out.given_up > 0 {
             self.shared.gave_up(scratch.out.given_up, now);
@@ -609,7 +610,7 @@ impl<'a> Pair<'a> {
         self.client_closed = true;
         self.session.client_lost();
         if self.session.is_idle() {
-            self.leave_gate(self.shared.now());
+            self.leave_gate(sync::now());
         }
     }
 

@@ -3,17 +3,20 @@
 //! On the fast path a connection reads two atomics and writes none. The lock is taken when the lease is renewed (some
 //! hundred times a second for all connections together), and while connections wait.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
-use std::task::Waker;
-use std::time::{Duration, Instant};
+#[cfg(test)]
+mod tests;
 
-use tokio::sync::Notify;
+use std::collections::HashMap;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Waker;
+use std::time::Duration;
+
 use unbusy_core::gate::{Answer, Ask, Outcome, Ticket};
 use unbusy_core::{Cause, Event, Gate, Policy, Time};
 
 use crate::notices;
+use crate::sync::{self, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Mutex, Notify};
 
 /// How far the end of the proxy has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,7 +30,6 @@ pub(crate) enum Stage {
 
 pub(crate) struct Shared {
     pub(crate) policy: Policy,
-    start: Instant,
     free_until: AtomicU64,
     lease_width: AtomicU64,
     proof_wanted_after: AtomicU64,
@@ -63,8 +65,6 @@ impl Shared {
     pub(crate) fn new(policy: Policy, threshold: Option<Duration>, workers: usize) -> Self {
         Self {
             policy,
-            // A start in the past keeps every moment above `Time::ZERO`.
-            start: Instant::now().checked_sub(Duration::from_secs(1)).unwrap_or_else(Instant::now),
             free_until: AtomicU64::new(0),
             lease_width: AtomicU64::new(0),
             proof_wanted_after: AtomicU64::new(0),
@@ -82,19 +82,6 @@ impl Shared {
             driver: Notify::new(),
             deserted: Notify::new(),
         }
-    }
-
-    pub(crate) fn now(&self) -> Time {
-        Time::from_nanos(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
-    }
-
-    fn instant(&self, time: Time) -> Instant {
-        self.start + Duration::from_nanos(time.as_nanos())
-    }
-
-    /// The tokio instant of an engine time.
-    pub(crate) fn tokio_instant(&self, time: Time) -> tokio::time::Instant {
-        self.instant(time).into()
     }
 
     pub(crate) fn stage(&self) -> Stage {
@@ -201,12 +188,12 @@ impl Shared {
     }
 
     pub(crate) fn set_threshold(&self, threshold: Option<Duration>) {
-        self.with(self.now(), |inner| inner.gate.set_threshold(threshold));
+        self.with(sync::now(), |inner| inner.gate.set_threshold(threshold));
     }
 
     /// The shell's own question, sent at `sent`, was executed or rejected.
     pub(crate) fn observed(&self, open: bool, sent: Time) {
-        let now = self.now();
+        let now = sync::now();
         self.with(now, |inner| inner.gate.observed(open, sent, now));
     }
 
@@ -217,7 +204,7 @@ impl Shared {
 
     /// The proxy ends.
     pub(crate) fn close(&self) {
-        let now = self.now();
+        let now = sync::now();
         self.with(now, |inner| inner.gate.close(now));
     }
 
@@ -234,10 +221,12 @@ impl Shared {
                 if deadline == Time::NEVER {
                     std::future::pending::<()>().await;
                 }
-                tokio::time::sleep_until(self.tokio_instant(deadline)).await;
+                sync::sleep_until(deadline).await;
             };
             tokio::select! {
-                () = due => self.with(self.now(), |inner| inner.deadline = Time::NEVER),
+                // Chance would spoil the tests' repetitions.
+                biased;
+                () = due => self.with(sync::now(), |inner| inner.deadline = Time::NEVER),
                 () = self.driver.notified() => {}
             }
         }

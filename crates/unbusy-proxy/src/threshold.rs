@@ -15,6 +15,7 @@ use crate::config::Upstream;
 use crate::notices;
 use crate::shared::Shared;
 use crate::stream::Stream;
+use crate::sync;
 use crate::upstream::Connector;
 
 /// Assumed until the server was asked: short leases, but none that is too long.
@@ -31,7 +32,7 @@ const REPLY_BYTES_MAX: usize = 64 * 1024;
 pub(crate) async fn follow(shared: Arc<Shared>, connector: Arc<Connector>, upstream: Upstream, given: bool) {
     let mut known = Known::default();
     loop {
-        let sent = shared.now();
+        let sent = sync::now();
         let answer =
             tokio::time::timeout(ANSWER_WAIT, read(&connector, &upstream, Survey::new(!given))).await;
         let pause = match answer {
