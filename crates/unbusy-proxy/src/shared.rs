@@ -8,7 +8,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -124,7 +124,7 @@ impl Shared {
     }
 
     pub(crate) fn remove_scripts(&self, worker: usize, count: u32) {
-        self.scripts[worker].0.fetch_sub(count, Relaxed);
+        self.scripts[worker].0.fetch_sub(count, SeqCst);
     }
 
     /// Asks the gate; while the answer is `Wait` the waker is kept.
@@ -180,9 +180,9 @@ impl Shared {
         self.with(now, |inner| inner.gate.gave_up(commands));
     }
 
-    /// A script was answered, which matters while others wait for the end of one.
+    /// A script that is not counted any more was answered, which matters while others wait for the end of one.
     pub(crate) fn script_answered(&self, now: Time) {
-        if self.busy.load(Relaxed) {
+        if self.busy.load(SeqCst) {
             self.with(now, |inner| inner.gate.script_answered(now));
         }
     }
@@ -233,11 +233,13 @@ impl Shared {
     }
 
     fn with<R>(&self, now: Time, change: impl FnOnce(&mut Inner) -> R) -> R {
-        let script_in_flight = self.scripts.iter().any(|count| count.0.load(Relaxed) > 0);
         let mut guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let inner = &mut *guard;
         let was_deserted = inner.gate.is_deserted();
         let result = change(inner);
+        // A script that ends meanwhile is not counted here, or finds the server busy and tells the gate.
+        self.busy.store(inner.gate.busy().is_some(), SeqCst);
+        let script_in_flight = self.scripts.iter().any(|count| count.0.load(SeqCst) > 0);
         let deadline = inner.gate.tick(script_in_flight, now);
         let woken: Vec<Waker> =
             inner.gate.woken().filter_map(|ticket| inner.wakers.remove(&ticket)).collect();

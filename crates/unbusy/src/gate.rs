@@ -8,7 +8,7 @@
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, LazyLock, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
@@ -245,9 +245,11 @@ impl Gate {
 
     fn with<R>(self: &Arc<Self>, change: impl FnOnce(&mut Inner, Time) -> R) -> R {
         let now = now();
-        let script_in_flight = self.scripts_in_flight.load(Relaxed) > 0;
         let mut inner = lock(&self.inner);
         let result = change(&mut inner, now);
+        // A script that ends meanwhile is not counted here, or finds the server busy and tells the gate.
+        self.busy.store(inner.gate.busy().is_some(), SeqCst);
+        let script_in_flight = self.scripts_in_flight.load(SeqCst) > 0;
         let deadline = inner.gate.tick(script_in_flight, now);
         let mut woken = inner.expired(now);
         let tickets: Vec<_> = inner.gate.woken().collect();
@@ -346,8 +348,8 @@ impl<'g> ScriptInFlight<'g> {
 
 impl Drop for ScriptInFlight<'_> {
     fn drop(&mut self) {
-        self.0.scripts_in_flight.fetch_sub(1, Relaxed);
-        if self.0.is_busy() {
+        self.0.scripts_in_flight.fetch_sub(1, SeqCst);
+        if self.0.busy.load(SeqCst) {
             self.0.with(|inner, now| inner.gate.script_answered(now));
         }
     }
