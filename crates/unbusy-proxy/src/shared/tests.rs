@@ -165,6 +165,21 @@ fn with_a_script_of_our_own_its_end_is_enough() {
 }
 
 #[test]
+fn while_a_script_of_another_worker_runs_nobody_tries() {
+    try_orders(ONE_LEADER, |proxy| {
+        proxy.server.set_busy(true);
+        proxy.shared.add_scripts(1, 1);
+        let callers = callers(proxy, 1);
+        proxy.server.reject(1);
+        until_waiting(proxy, 1);
+        pause(Duration::from_millis(50));
+        assert_eq!(proxy.server.executed(), 0);
+        end_script(&proxy.shared, 1);
+        assert_eq!(finish(callers), 1);
+    });
+}
+
+#[test]
 fn of_two_scripts_the_last_one_to_end_is_enough() {
     try_orders(ONE_LEADER, |proxy| {
         proxy.server.set_busy(true);
