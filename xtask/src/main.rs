@@ -7,6 +7,7 @@ mod debian;
 mod demo;
 mod deny;
 mod fuzz;
+mod instructions;
 mod interrupt;
 mod python;
 mod servers;
@@ -62,6 +63,15 @@ Examples:
     /// from Debian. docs/benchmarks.md holds a run and tells how to read it.
     #[command(after_help = "Example: cargo xtask bench --rounds 3 --only P16")]
     Bench(bench::BenchArgs),
+    /// Count the instructions that each command costs, and compare them with those that are remembered.
+    ///
+    /// Fails if the engine's scanner, its fast path or the library takes more than 5% above what
+    /// crates/instructions/instructions.toml says; `cargo xtask test` does the same. Valgrind is fetched from Debian if it
+    /// is not installed.
+    #[command(after_help = "\
+Example: cargo xtask instructions --write
+      After a change that is worth what it costs, or with another compiler.")]
+    Instructions(instructions::InstructionsArgs),
     /// Run the test suite of a client library with unbusy, on a server that is busy at random, and compare.
     ///
     /// Runs it five times, which takes some twenty minutes and wants a quiet machine, and writes a page in docs/conformance.
@@ -142,6 +152,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Demo { args } => return demo::run(&args),
         Chore::Servers => servers::fetch_all()?,
         Chore::Bench(args) => bench::run(&args)?,
+        Chore::Instructions(args) => instructions::run(&args)?,
         Chore::Conformance(args) => conformance::run(&args)?,
         Chore::Simulate(args) => simulate::run(&args)?,
         Chore::Fuzz(args) => fuzz::run(&args)?,

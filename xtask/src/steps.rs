@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::builder::PossibleValuesParser;
 
-use crate::{conformance, deny, python, servers, shell};
+use crate::{conformance, deny, instructions, python, servers, shell};
 
 struct Step {
     name: &'static str,
@@ -15,7 +15,7 @@ struct Step {
 
 const PYTHON: &str = "python";
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step { name: "servers", about: "the servers to test with are there", run: servers::fetch_all },
     Step { name: "fmt", about: "the code is formatted", run: fmt },
     Step { name: "clippy", about: "no lint has anything to say", run: clippy },
@@ -24,6 +24,11 @@ const STEPS: [Step; 9] = [
     Step { name: "advisories", about: "no dependency has a known weakness", run: deny::advisories },
     Step { name: "test", about: "all tests in Rust but the documentation's", run: test },
     Step { name: "doctest", about: "the examples in the documentation", run: doctest },
+    Step {
+        name: "instructions",
+        about: "no command costs more instructions than it did",
+        run: instructions::check,
+    },
     Step {
         name: PYTHON,
         about: "scenarios with Python clients, and some of redis-py's own tests",
@@ -36,7 +41,7 @@ pub(crate) fn names() -> PossibleValuesParser {
 }
 
 pub(crate) fn help() -> String {
-    let lines = STEPS.iter().map(|step| format!("  {:<11} {}", step.name, step.about));
+    let lines = STEPS.iter().map(|step| format!("  {:<12} {}", step.name, step.about));
     format!("Steps:\n{}", lines.collect::<Vec<_>>().join("\n"))
 }
 
