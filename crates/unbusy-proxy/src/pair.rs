@@ -93,6 +93,23 @@ pub(crate) struct Pair<'a> {
     unflushed: bool,
 }
 
+/// What is known within one call of [`Pair::drive`].
+#[derive(Default)]
+struct Look {
+    /// When something was last found to do.
+    now: Option<Time>,
+    /// Sockets that had nothing to read. They wake the task when they have, and need not be asked again.
+    client_is_dry: bool,
+    server_is_dry: bool,
+}
+
+impl Look {
+    /// The clock is looked at once for all that is done together, and not at all if nothing is.
+    fn now(&mut self) -> Time {
+        *self.now.get_or_insert_with(sync::now)
+    }
+}
+
 /// Where the connection stands at the gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -158,19 +175,27 @@ impl<'a> Pair<'a> {
 
     /// Does all that can be done now. `Ok`: something that will wake the task is awaited.
     fn drive(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), End> {
+        let mut look = Look::default();
         loop {
-            let now = sync::now();
+            look.now = None;
             let mut progress = self.flush_backlog(cx);
-            progress |= self.read_server(cx, scratch, now)?;
-            progress |= self.read_client(cx, scratch, now)?;
-            progress |= self.send(cx, scratch, now)?;
-            progress |= self.check_budget(cx, scratch, now);
+            progress |= self.read_server(cx, scratch, &mut look)?;
+            progress |= self.read_client(cx, scratch, &mut look)?;
+            progress |= self.send(cx, scratch, &mut look)?;
+            progress &= !self.is_through(&look);
+            progress |= self.check_budget(cx, scratch, &mut look);
             if !progress {
                 break;
             }
         }
         self.flush_tls(cx)?;
         self.finish(cx)
+    }
+
+    /// Whether another round would find nothing to do: with nothing more to read and all delivered, what may be sent has been
+    /// sent.
+    fn is_through(&self, look: &Look) -> bool {
+        look.client_is_dry && look.server_is_dry && self.backlog.is_empty() && !self.session.is_poisoned()
     }
 
     /// Ends when there is nothing left to do for a client that has gone, or when the proxy ends.
@@ -200,13 +225,20 @@ impl<'a> Pair<'a> {
         if self.server_told && waited { Err(End::Closed) } else { Ok(()) }
     }
 
-    fn read_client(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Time) -> Result<bool, End> {
+    fn read_client(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+        look: &mut Look,
+    ) -> Result<bool, End> {
         if self.client_closed || !self.reads_client() {
             return Ok(false);
         }
         let mut buffer = ReadBuf::new(&mut scratch.buffer);
-        match self.client.poll_read(cx, &mut buffer) {
+        let read = if look.client_is_dry { Poll::Pending } else { self.client.poll_read(cx, &mut buffer) };
+        match read {
             Poll::Pending => {
+                look.client_is_dry = true;
                 if self.session.is_poisoned() {
                     self.session.unpoison();
                 }
@@ -218,14 +250,16 @@ impl<'a> Pair<'a> {
             }
             Poll::Ready(Ok(())) => {}
         }
-        let bytes = buffer.filled();
+        let (bytes, is_full) = (buffer.filled(), buffer.remaining() == 0);
         if bytes.is_empty() {
             self.client_closed = true;
             self.session.client_gone();
             return Ok(true);
         }
+        look.client_is_dry = !is_full && self.client.is_dry(cx);
         scratch.out.clear();
-        let malformed = self.session.client_bytes(bytes, now, &mut scratch.out).map_err(End::Session)?;
+        let malformed =
+            self.session.client_bytes(bytes, look.now(), &mut scratch.out).map_err(End::Session)?;
         if let Some(error) = malformed {
             tracing::info!(%error, "a client sent malformed bytes; the server is left to answer them");
         }
@@ -252,24 +286,34 @@ impl<'a> Pair<'a> {
         }
     }
 
-    fn read_server(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Time) -> Result<bool, End> {
-        if !self.backlog.is_empty() && !self.client_lost {
+    fn read_server(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+        look: &mut Look,
+    ) -> Result<bool, End> {
+        if look.server_is_dry || !self.backlog.is_empty() && !self.client_lost {
             return Ok(false);
         }
         let mut buffer = ReadBuf::new(&mut scratch.buffer);
         match self.server.poll_read(cx, &mut buffer) {
-            Poll::Pending => return Ok(false),
+            Poll::Pending => {
+                look.server_is_dry = true;
+                return Ok(false);
+            }
             Poll::Ready(Err(error)) if !self.server_spoke && self.server.is_refusal(&error) => {
                 return Err(End::Refused(error));
             }
             Poll::Ready(result) => result?,
         }
-        let bytes = buffer.filled();
+        let (bytes, is_full) = (buffer.filled(), buffer.remaining() == 0);
         if bytes.is_empty() {
             return Err(End::Closed);
         }
+        look.server_is_dry = !is_full && self.server.is_dry(cx);
         self.server_spoke = true;
         scratch.out.clear();
+        let now = look.now();
         let read = self.session.server_bytes(bytes, now, &mut scratch.out);
         self.deliver(cx, bytes, &scratch.out);
         self.report(cx, &scratch.out, now);
@@ -359,30 +403,31 @@ impl<'a> Pair<'a> {
     }
 
     /// Sends what may be sent, asking the gate where needed.
-    fn send(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, mut now: Time) -> Result<bool, End> {
+    fn send(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, look: &mut Look) -> Result<bool, End> {
         let mut progress = false;
         self.session.set_one_read(self.shared.one_read());
         loop {
-            if !self.write_server(cx, scratch, &mut now, &mut progress) {
+            if !self.write_server(cx, scratch, look, &mut progress) {
                 return Ok(progress);
             }
             match self.session.want() {
                 Want::Nothing => {
-                    self.make_way(now);
+                    self.make_way();
                     return Ok(progress);
                 }
                 Want::Pass => {
+                    let now = look.now();
                     if let Some(ticket) = self.take_ticket() {
                         self.shared.leave(ticket, now);
                     }
                     self.session.send(Pass::One, now);
                 }
-                Want::Gate(_) if self.place == Place::Away && self.is_free(now) => {
-                    self.session.send(Pass::Free, now);
+                Want::Gate(_) if self.place == Place::Away && self.is_free(look.now()) => {
+                    self.session.send(Pass::Free, look.now());
                 }
                 Want::Gate(_) if !self.session.is_idle() => return Ok(progress),
                 Want::Gate(ask) => {
-                    if !self.ask_gate(cx, ask, now) {
+                    if !self.ask_gate(cx, ask, look.now()) {
                         return Ok(progress);
                     }
                 }
@@ -393,12 +438,12 @@ impl<'a> Pair<'a> {
     }
 
     /// Behind a hole a connection may wait at the gate with nothing left to send. Nobody is to wait for it there.
-    fn make_way(&mut self, now: Time) {
+    fn make_way(&mut self) {
         if let Place::Waiting(ticket) = self.place
             && self.session.is_idle()
         {
             self.place = Place::Away;
-            self.shared.leave(ticket, now);
+            self.shared.leave(ticket, sync::now());
         }
     }
 
@@ -412,7 +457,7 @@ impl<'a> Pair<'a> {
         &mut self,
         cx: &mut Context<'_>,
         scratch: &mut Scratch,
-        now: &mut Time,
+        look: &mut Look,
         progress: &mut bool,
     ) -> bool {
         while !self.session.outgoing().is_empty() {
@@ -420,8 +465,9 @@ impl<'a> Pair<'a> {
                 return false;
             }
             if self.session.needs_lease() {
-                *now = sync::now();
-                if !self.is_free(*now) {
+                let now = sync::now();
+                look.now = Some(now);
+                if !self.is_free(now) {
                     self.session.take_back();
                     if self.session.outgoing().is_empty() {
                         return true;
@@ -441,7 +487,7 @@ impl<'a> Pair<'a> {
             self.session.wrote(written, &mut scratch.out);
             if scratch.out.rejection.is_some() || !scratch.out.pieces().is_empty() {
                 self.deliver(cx, &[], &scratch.out);
-                self.report(cx, &scratch.out, *now);
+                self.report(cx, &scratch.out, look.now());
             }
             self.unflushed = true;
             *progress = true;
@@ -509,7 +555,7 @@ impl<'a> Pair<'a> {
     }
 
     /// Gives up commands that have waited for too long.
-    fn check_budget(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, now: Time) -> bool {
+    fn check_budget(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, look: &mut Look) -> bool {
         if !matches!(self.place, Place::Waiting(_)) || self.client_closed {
             if !self.client_closed {
                 self.timer = None;
@@ -522,7 +568,9 @@ impl<'a> Pair<'a> {
             return false;
         }
         scratch.out.clear();
-        self.session.expire(self.shared.episode(), now.max(sync::now()), &mut scratch.out);
+        let now = sync::now();
+        look.now = Some(now);
+        self.session.expire(self.shared.episode(), now, &mut scratch.out);
         self.deliver(cx, &[], &scratch.out);
         if scratch.out.given_up > 0 {
             self.shared.gave_up(scratch.out.given_up, now);

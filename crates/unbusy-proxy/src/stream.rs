@@ -45,6 +45,16 @@ impl Stream {
         each!(self, stream => Pin::new(stream).poll_read(cx, buffer))
     }
 
+    /// Whether there is certainly nothing more to read after a read that did not fill its buffer. If so, the task is woken
+    /// when there is; TLS may have more in a buffer of its own.
+    pub(crate) fn is_dry(&self, cx: &mut Context<'_>) -> bool {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx).is_pending(),
+            Self::Unix(stream) => stream.poll_read_ready(cx).is_pending(),
+            Self::Tls(_) => false,
+        }
+    }
+
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         each!(self, stream => Pin::new(stream).poll_write(cx, bytes))
     }
