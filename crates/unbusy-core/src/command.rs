@@ -679,4 +679,22 @@ mod tests {
             "unknown here, so handled with care"
         );
     }
+
+    #[test]
+    fn what_reads_what_waits_and_what_proves_is_known() {
+        assert!(read("GET k").read && !read("SET k v").read && !read("BLPOP k 0").read);
+        assert!(read("BLPOP k 0").blocking && !read("GET k").blocking);
+        assert!(read("GET k").is_plain() && !read("BLPOP k 0").is_plain() && !read("MULTI").is_plain());
+        for rejected in ["BLPOP k 0", "SCRIPT LOAD x", "FUNCTION LIST", "EXEC"] {
+            assert!(read(rejected).proof, "a busy server rejects {rejected}");
+        }
+    }
+
+    #[test]
+    fn subscriptions_are_told_apart() {
+        for (name, topic) in [("", Topic::Channel), ("P", Topic::Pattern), ("S", Topic::Shard)] {
+            assert_eq!(read(&format!("{name}SUBSCRIBE a")).kind, Kind::Subscribe(topic));
+            assert_eq!(read(&format!("{name}UNSUBSCRIBE a")).kind, Kind::Unsubscribe(topic));
+        }
+    }
 }

@@ -374,6 +374,64 @@ fn a_stall_leaves_a_handful_of_ghosts() {
     }
 }
 
+/// Nobody else sends until the first scout is overdue, but for long lines: there nobody waits for longer than 2 ms.
+#[test]
+fn behind_a_scout_others_wait_and_not_for_long() {
+    for (line, wait) in [(Duration::from_millis(4), Duration::from_millis(16)), (MS * 20, MS * 2)] {
+        let mut model = Model::new(Some(THRESHOLD));
+        model.proven(line);
+        model.pass_idle(Duration::from_secs(1));
+        let began = model.now;
+        assert!(matches!(model.ask(WRITE), Answer::One(Some(_))));
+        let second = model.wait(WRITE);
+        assert_eq!(model.next, began + wait);
+        model.pass(began + wait);
+        // On a short line the scout is overdue now, and the server is taken for stalled.
+        let released = line > MS * 5;
+        assert_eq!(model.out.contains_key(&second), released);
+        assert_eq!(model.stalled, !released);
+    }
+}
+
+/// A lease is over at its last moment, and then a scout goes.
+#[test]
+fn at_the_end_of_a_lease_a_scout_goes() {
+    let mut model = Model::new(Some(THRESHOLD));
+    model.proven(MS);
+    let end = model.gate.free_until();
+    model.now = Time::from_nanos(end.as_nanos() - 1);
+    assert_eq!(model.ask(WRITE), Answer::Free);
+    model.now = end;
+    assert!(matches!(model.ask(WRITE), Answer::One(Some(_))));
+}
+
+/// An eighth of a lease after the last proof, the next one is worth telling.
+#[test]
+fn a_proof_is_wanted_eight_times_in_a_lease() {
+    let mut model = Model::new(None);
+    assert_eq!(model.gate.proof_wanted_after(), Time::ZERO);
+    model.proven(MS);
+    let sent = Time::from_nanos(model.now.as_nanos() - 1_000_000);
+    assert_eq!(model.gate.proof_wanted_after(), sent + model.gate.lease_width() / 8);
+}
+
+/// Any answer ends a stall; a lease is given by a proof only.
+#[test]
+fn what_ends_a_stall_gives_a_lease_if_it_is_a_proof() {
+    for outcome in [Outcome::Proof, Outcome::Unclear] {
+        let mut model = Model::new(Some(THRESHOLD));
+        let Answer::One(Some(scout)) = model.ask(WRITE) else { panic!("a first scout may go at once") };
+        let other = model.wait(WRITE);
+        let until = model.next;
+        model.pass(until);
+        assert!(model.stalled);
+        model.leave(other);
+        model.answered(scout, outcome, model.now);
+        assert!(!model.stalled);
+        assert_eq!(model.gate.free_until() > model.now, outcome == Outcome::Proof);
+    }
+}
+
 /// The first scout's connection is dead; the server is not. Others must not wait for it.
 #[test]
 fn one_silent_scout_does_not_stop_the_others() {
@@ -525,6 +583,22 @@ fn everybody_who_waited_is_in_the_report_whether_to_the_end_or_not() {
     model.answered(leader, Outcome::Proof, since);
     let [report] = reports(&model)[..] else { panic!("one episode: {:?}", model.events) };
     assert_eq!((report.connections, report.commands), (3, 1 + 10 + 10));
+}
+
+#[test]
+fn what_was_rejected_and_given_up_is_counted() {
+    let mut model = Model::new(Some(THRESHOLD));
+    let leader = model.busy();
+    model.gate.also_rejected(4);
+    model.pass(model.now + MS * 50);
+    let (since, _) = model.out[&leader];
+    model.rejected(leader, since);
+    model.gate.gave_up(2);
+    model.gate.gave_up(3);
+    model.gate.close(model.now);
+    model.settle();
+    let [report] = reports(&model)[..] else { panic!("one episode: {:?}", model.events) };
+    assert_eq!((report.rejected, report.given_up), (1 + 4 + 1, 2 + 3));
 }
 
 #[test]
