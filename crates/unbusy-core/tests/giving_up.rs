@@ -96,6 +96,7 @@ fn a_rejection_that_is_endless_is_cut_but_still_a_reply() {
 fn a_command_gets_its_own_rejection_and_not_that_of_another_behind_it() {
     let abort = format!("-EXECABORT Transaction discarded because of: {}", &BUSY[1..]);
     let (_, out) = that_was_rejected("GET k\r\nEXEC\r\n", &[BUSY, &abort]);
+    assert_eq!(out.given_up, 2);
     assert!(out.to_client(&[]).starts_with(BUSY.as_bytes()), "{}", out.to_client(&[]).escape_ascii());
 }
 

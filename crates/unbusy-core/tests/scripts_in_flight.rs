@@ -51,3 +51,14 @@ fn a_script_that_is_refused_behind_a_rejected_command_is_in_flight_no_more() {
     hear(&mut session, "$-1\r\n-NOPERM no\r\n");
     assert_eq!(session.scripts_in_flight(), 0);
 }
+
+#[test]
+fn the_answer_to_a_script_is_told() {
+    for (command, tells) in [("EVAL a 0", true), ("INCR n", false)] {
+        let mut session = that_sent(&[command]);
+        session.wrote(session.outgoing().len(), &mut Out::default());
+        let mut out = Out::default();
+        session.server_bytes(b":1\r\n", Time::ZERO, &mut out).unwrap();
+        assert_eq!(out.script_answered, tells);
+    }
+}

@@ -456,6 +456,74 @@ const ROWS: &[(&str, &[Step])] = &[
         &[Ask(&["QUIT", "SET k v"]), Sent("QUIT"), Say(OK), Got(OK)],
     ),
     (
+        "REPLY OFF in a transaction counts from its place on",
+        &[
+            Ask(&["MULTI", "INCR n", "CLIENT REPLY OFF", "INCR n", "EXEC"]),
+            Say(OK),
+            Say("+QUEUED\r\n"),
+            Say("+QUEUED\r\n"),
+            Say("+QUEUED\r\n"),
+            Say("*3\r\n:1\r\n+OK\r\n:2\r\n"),
+            Got("+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n:1\r\n"),
+            Ask(&["PING"]),
+            Say(PONG),
+            Got(""),
+            Quiet,
+        ],
+    ),
+    (
+        "EXEC has one reply less for REPLCONF ACK",
+        &[
+            Ask(&["MULTI", "REPLCONF ACK 1", "INCR n", "EXEC", "PING"]),
+            Say(OK),
+            Say("+QUEUED\r\n"),
+            Say("+QUEUED\r\n"),
+            Say("*2\r\n:1\r\n"),
+            Got("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n"),
+            Say(PONG),
+            Got(PONG),
+            Quiet,
+        ],
+    ),
+    (
+        "EXEC has more replies if names are unsubscribed",
+        &[
+            Ask(&["MULTI", "UNSUBSCRIBE b a", "INCR n", "EXEC", "PING"]),
+            Say(OK),
+            Say("+QUEUED\r\n"),
+            Say("+QUEUED\r\n"),
+            Say("*2\r\n"),
+            Say(UNSUB_BA),
+            Say(":1\r\n"),
+            Say(PONG),
+            Got(
+                "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n*3\r\n$11\r\nunsubscribe\r\n$1\r\nb\r\n:1\r\n*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n:1\r\n+PONG\r\n",
+            ),
+            Quiet,
+        ],
+    ),
+    (
+        "what was subscribed in a transaction is unsubscribed one by one",
+        &[
+            Ask(&["MULTI", "SUBSCRIBE a b", "EXEC"]),
+            Say(OK),
+            Say("+QUEUED\r\n"),
+            Say("*1\r\n"),
+            Say(SUB_AB),
+            Ask(&["UNSUBSCRIBE", "PING"]),
+            Say(UNSUB_BA),
+            Say(PONG),
+            Got(
+                "+OK\r\n+QUEUED\r\n*1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n*3\r\n$11\r\nunsubscribe\r\n$1\r\nb\r\n:1\r\n*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n+PONG\r\n",
+            ),
+            Quiet,
+        ],
+    ),
+    (
+        "an inline command may be quoted",
+        &[Raw("\"client\" \"reply\" \"off\"\r\n'ping'\r\n"), Sent("CLIENT REPLY ON"), Say(OK), Got("")],
+    ),
+    (
         "REPLCONF ACK is not answered",
         &[Ask(&["REPLCONF ACK 1", "PING"]), Sent("REPLCONF ACK 1; PING"), Say(PONG), Got(PONG), Quiet],
     ),
@@ -952,4 +1020,19 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn in_a_stream_of_replication_what_is_not_written_is_unsent() {
+    let mut session = Session::new(Policy::default());
+    session.client_bytes(b"PSYNC ? -1\r\n", NOW, &mut Out::default()).unwrap();
+    session.send(Pass::One, NOW);
+    session.wrote(session.outgoing().len(), &mut Out::default());
+    session.server_bytes(b"+FULLRESYNC abc 0\r\n", NOW, &mut Out::default()).unwrap();
+    assert!(session.is_tunnel() && !session.has_unsent());
+    session.client_bytes(b"anything", NOW, &mut Out::default()).unwrap();
+    assert!(session.has_unsent());
+    session.send(Pass::Free, NOW);
+    assert_eq!(session.outgoing(), b"anything");
+    assert!(!session.has_unsent());
 }
