@@ -856,6 +856,14 @@ fn a_command_beyond_the_servers_limit_is_refused_at_its_header() {
     assert!(matches!(result, Ok(Some(_)) | Err(SessionError::CommandTooLarge)), "{result:?}");
 }
 
+#[test]
+fn the_largest_command_that_servers_take_is_taken() {
+    let mut session = Session::new(Policy::default());
+    let bytes = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$536870912\r\n";
+    let result = session.client_bytes(bytes, NOW, &mut Out::default());
+    assert!(matches!(result, Ok(None)), "{result:?}");
+}
+
 /// One of the things that may happen to a session.
 #[derive(Debug, Clone)]
 enum Act {
