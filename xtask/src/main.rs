@@ -128,6 +128,15 @@ Examples:
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Measure how long after a script's end those are answered that waited for it, with unbusy and with trying again.
+    ///
+    /// `cargo xtask waiting --help` tells more.
+    #[command(disable_help_flag = true)]
+    Waiting {
+        /// What to pass on to the program.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Run everything that must pass: the same as CI does.
     #[command(after_help = steps::help())]
     Test {
@@ -158,6 +167,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Fuzz(args) => fuzz::run(&args)?,
         Chore::Torture { args } => return torture::torture(&args),
         Chore::Load { args } => return torture::load(&args),
+        Chore::Waiting { args } => return torture::waiting(&args),
         Chore::Test { skip_python, only } => steps::run(skip_python, &only)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -1,4 +1,4 @@
-//! `cargo xtask torture` and `cargo xtask load`: build what is needed and run the programs of `crates/torture`, a package of its
+//! `cargo xtask torture`, `load` and `waiting`: build what is needed and run the programs of `crates/torture`, a package of its
 //! own so that other chores need not build its clients.
 
 use std::process::{Command, ExitCode, Stdio};
@@ -18,6 +18,10 @@ pub(crate) fn torture(args: &[String]) -> Result<ExitCode> {
 
 pub(crate) fn load(args: &[String]) -> Result<ExitCode> {
     run(program("load", args)?, args)
+}
+
+pub(crate) fn waiting(args: &[String]) -> Result<ExitCode> {
+    run(program("waiting", args)?, args)
 }
 
 fn asks_for_help(args: &[String]) -> bool {

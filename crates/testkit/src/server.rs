@@ -86,6 +86,16 @@ impl Server {
     pub fn client(&self) -> Client {
         Client::connect(&self.address)
     }
+
+    /// How many commands the server has rejected with BUSY so far.
+    ///
+    /// # Panics
+    /// When the server is busy.
+    pub fn rejections(&self) -> u64 {
+        let info = self.client().cmd(&["INFO", "errorstats"]).text();
+        let count = info.lines().find_map(|line| line.strip_prefix("errorstat_BUSY:count="));
+        count.map_or(0, |count| count.trim().parse().expect("a number"))
+    }
 }
 
 /// Options of a [`Server`]; see [`Server::builder`].

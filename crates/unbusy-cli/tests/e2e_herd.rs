@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use e2e_support::{alone, counter, on_every_server, proxy, quantile, rejections};
+use e2e_support::{alone, counter, on_every_server, proxy, quantile};
 use testkit::{BusyScript, Client, Flavor, Proxy, Server};
 
 const CLIENTS: usize = 200;
@@ -90,9 +90,8 @@ struct Run {
 
 /// Sends a script to `script_address`, then a command of each client through the proxy, and waits for all.
 fn wait_for_script(server: &Server, proxy: &Proxy, script_address: &str) -> Run {
-    let mut observer = server.client();
     let crowd = crowd(proxy);
-    let rejections_before = rejections(&mut observer);
+    let rejections_before = server.rejections();
     let script = BusyScript::start(script_address, SCRIPT);
     // This costs one rejection, as it stops at the first.
     script.wait_until_busy(server.address());
@@ -110,9 +109,9 @@ fn wait_for_script(server: &Server, proxy: &Proxy, script_address: &str) -> Run 
     let (_, end) = script.join();
     let answers: Vec<_> = receiver.try_iter().collect();
     assert!(answers.iter().all(|(reply, _)| reply.error().is_none()), "{:?}", answers[0]);
-    assert_eq!(counter(&mut observer, "k"), CLIENTS);
+    assert_eq!(counter(&mut server.client(), "k"), CLIENTS);
     Run {
-        rejections: rejections(&mut observer) - rejections_before,
+        rejections: server.rejections() - rejections_before,
         latencies: answers.iter().map(|(_, at)| at.saturating_duration_since(end)).collect(),
     }
 }

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use e2e_support::{StopOnDrop, counter, proxy, rejections, report};
+use e2e_support::{StopOnDrop, counter, proxy, report};
 use testkit::{Client, Flavor, Server, encode, scripts_on_the_brink};
 
 const COMMANDS: usize = 150_000;
@@ -189,7 +189,7 @@ impl Setup {
         let (server, unit) = (&self.server, self.scripts);
         let mut client = server.client();
         assert!(client.cmd(&["FLUSHALL"]).is_ok());
-        let before = rejections(&mut client);
+        let before = server.rejections();
         let stop = AtomicBool::new(false);
         let result = thread::scope(|scope| {
             let _stop = StopOnDrop(&stop);
@@ -199,7 +199,7 @@ impl Setup {
             });
             work()
         });
-        self.struck.update(|count| count + usize::from(rejections(&mut client) > before));
+        self.struck.update(|count| count + usize::from(server.rejections() > before));
         result
     }
 

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use e2e_support::{PATIENCE, on_every_server, proxy, rejections, wait_until};
+use e2e_support::{PATIENCE, on_every_server, proxy, wait_until};
 use futures_util::StreamExt as _;
 use redis::{
     AsyncCommands as _, AsyncConnectionConfig, Client, Commands as _, Connection, PushInfo, PushKind,
@@ -359,13 +359,13 @@ fn text(text: &str) -> Reply {
 
 /// Does the work from the moment that the server is busy, and makes sure that some of it was rejected.
 fn while_busy<T>(server: &Server, work: impl FnOnce() -> T) -> T {
-    let before = rejections(&mut server.client());
+    let before = server.rejections();
     let script = BusyScript::start(server.address(), SCRIPT);
     script.wait_until_busy(server.address());
     let result = work();
     script.join();
     // One rejection is that of the question whether the server is busy.
-    assert!(rejections(&mut server.client()) > before + 1, "nothing was held");
+    assert!(server.rejections() > before + 1, "nothing was held");
     result
 }
 

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use e2e_support::{PATIENCE, on_every_server, proxy, proxy_to, rejections, wait_until};
+use e2e_support::{PATIENCE, on_every_server, proxy, proxy_to, wait_until};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use redis::{Client, ClientTlsConfig, Commands as _, Connection, RedisResult, TlsCertificates};
 use tempfile::TempDir;
@@ -231,13 +231,13 @@ fn assert_works(server: &Server, connection: &mut Connection) {
     assert_eq!(connection.set::<_, _, ()>("big", &value), Ok(()));
     assert!(connection.get::<_, Vec<u8>>("big").as_ref() == Ok(&value));
 
-    let before = rejections(&mut server.client());
+    let before = server.rejections();
     let script = BusyScript::start(server.address(), SCRIPT);
     script.wait_until_busy(server.address());
     assert_eq!(connection.incr("k", 1), Ok(1));
     script.join();
     // One is that of the question whether the server is busy.
-    assert!(rejections(&mut server.client()) > before + 1, "nothing was held");
+    assert!(server.rejections() > before + 1, "nothing was held");
 
     let counted: RedisResult<Vec<usize>> = redis::pipe().atomic().incr("k", 1).incr("k", 1).query(connection);
     assert_eq!(counted, Ok(vec![2, 3]));

@@ -3,7 +3,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{client, make_busy, make_silent, rejections};
+use common::{client, make_busy, make_silent};
 use redis::AsyncCommands;
 use redis::aio::ConnectionManagerConfig as ManagerConfig;
 use testkit::{Flavor, Server};
@@ -78,7 +78,7 @@ fn small_pipelines_one_after_another_go_through_a_script() {
         let mut count = 0;
         // Now and then a script begins just when nothing is on its way.
         let mut scripts = 0..20;
-        while rejections(server) < COMMANDS {
+        while server.rejections() < COMMANDS {
             scripts.next().expect("a script that meets a pipeline on its way");
             let script = make_silent(server, 200);
             let start = Instant::now();
@@ -269,7 +269,7 @@ fn a_cached_reply_gives_no_lease() {
         script.join();
         assert!(replies.into_iter().eq(1..=COMMANDS));
         assert_eq!(connection.get_cache_statistics().unwrap().hit, 1);
-        assert!(rejections(server) < COMMANDS / 10, "{}: {}", server.flavor(), rejections(server));
+        assert!(server.rejections() < COMMANDS / 10, "{}: {}", server.flavor(), server.rejections());
     });
 }
 
@@ -298,6 +298,6 @@ fn a_cached_pipeline_gives_no_lease() {
         let replies: Vec<u64> = counted.query_async(&mut connection).await.unwrap();
         script.join();
         assert!(replies.into_iter().eq(1..=COMMANDS));
-        assert!(rejections(server) < COMMANDS / 10, "{}: {}", server.flavor(), rejections(server));
+        assert!(server.rejections() < COMMANDS / 10, "{}: {}", server.flavor(), server.rejections());
     });
 }

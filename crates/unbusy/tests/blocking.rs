@@ -3,7 +3,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{client, make_busy, make_silent, on_every_server, rejections};
+use common::{client, make_busy, make_silent, on_every_server};
 use redis::{Commands, Connection, RedisResult, Script, Value};
 use testkit::{Flavor, Server};
 use unbusy::Policy;
@@ -64,7 +64,7 @@ fn small_pipelines_one_after_another_go_through_a_script() {
         let mut count = 0;
         // Now and then a script begins just when nothing is on its way.
         let mut scripts = 0..20;
-        while rejections(server) < COMMANDS {
+        while server.rejections() < COMMANDS {
             scripts.next().expect("a script that meets a pipeline on its way");
             let script = make_silent(server, 200);
             let start = Instant::now();

@@ -6,7 +6,7 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{make_busy, on_every_server, rejections};
+use common::{make_busy, on_every_server};
 use redis::{AsyncCommands, Commands};
 use tokio::task::JoinSet;
 
@@ -56,7 +56,7 @@ fn a_thousand_tasks_and_two_hundred_threads_wait_for_one_asker() {
         let (most, flavor) = (late[late.len() * 99 / 100], server.flavor());
         assert!(most <= Duration::from_millis(50), "{flavor}: {most:?}");
         // At most one asks at a time; whoever came before BUSY was known is rejected once.
-        let rejected = rejections(server);
+        let rejected = server.rejections();
         assert!(rejected <= 250, "{flavor}: {rejected} rejected");
     });
 }

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::rejections;
 use testkit::{Flavor, Server, scripts_on_the_brink};
 
 const THRESHOLD: Duration = Duration::from_millis(100);
@@ -34,7 +33,7 @@ fn pipelines_have_no_holes_with_io_threads() {
             outcome.expect("no hole");
         }
     });
-    assert!(rejections(server) > 0, "BUSY never struck");
+    assert!(server.rejections() > 0, "BUSY never struck");
 }
 
 fn count_up(server: &Server, at: usize) {

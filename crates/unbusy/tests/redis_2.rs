@@ -71,7 +71,7 @@ fn both_versions_wait_together() {
         scope.spawn(|| second.incr::<_, _, ()>("n", 1).unwrap());
     });
     script.join();
-    let rejected = common::rejections(&server);
+    let rejected = server.rejections();
     // One asks for both: at most one try per interval, not two.
     assert!(rejected < 120, "{rejected} rejected");
 }

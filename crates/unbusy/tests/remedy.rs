@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{client, make_busy, rejections};
+use common::{client, make_busy};
 use redis::Commands;
 use testkit::{Flavor, Server};
 use unbusy::{Event, Policy};
@@ -45,7 +45,7 @@ fn it_polls_every_two_seconds_with_one_notice() {
                 let waited = start.elapsed();
                 let (_, end) = script.join();
                 assert!(end.elapsed() <= INTERVAL + Duration::from_millis(500), "{flavor}: {waited:?}");
-                let polls = rejections(&server) - 1;
+                let polls = server.rejections() - 1;
                 assert!((2..=3).contains(&polls), "{flavor}: {polls} polls in {waited:?}");
                 assert_eq!(notices.load(Relaxed), 1, "{flavor}");
             });

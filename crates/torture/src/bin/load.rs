@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
-use testkit::{BusyScript, Client, Flavor, Proxy, Reply, Server, encode};
+use testkit::{BusyScript, Flavor, Proxy, Reply, Server, encode};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -163,8 +163,7 @@ impl Report<'_> {
         let Self { args, answered, .. } = self;
         let count = answered.after.len();
         let millis = |place: usize| answered.after[place.min(count - 1)].as_secs_f64() * 1e3;
-        let mut client = self.server.client();
-        let keys = client.cmd(&["DBSIZE"]);
+        let keys = self.server.client().cmd(&["DBSIZE"]);
         ensure!(keys == Reply::Integer(i64::from(args.connections)), "the server has {keys:?} keys");
         let per_client = |bytes: u64| bytes as f64 / 1024.0 / count as f64;
         let cpu: Duration = self.proxies.iter().map(Proxy::cpu_time).sum();
@@ -183,15 +182,9 @@ impl Report<'_> {
             millis(count - 1),
             per_client(answered.waiting_bytes),
             per_client(answered.idle_bytes),
-            rejections(&mut client),
+            self.server.rejections(),
             cpu.as_secs_f64(),
         );
         Ok(())
     }
-}
-
-fn rejections(client: &mut Client) -> u64 {
-    let info = client.cmd(&["INFO", "errorstats"]).text();
-    let count = info.lines().find_map(|line| line.strip_prefix("errorstat_BUSY:count="));
-    count.and_then(|count| count.trim().parse().ok()).unwrap_or_default()
 }

@@ -56,13 +56,6 @@ pub(crate) fn client_list(client: &mut Client) -> Vec<String> {
     client.cmd(&["CLIENT", "LIST"]).text().lines().map(Into::into).collect()
 }
 
-/// How many commands the server has rejected with BUSY so far.
-pub(crate) fn rejections(client: &mut Client) -> u64 {
-    let info = client.cmd(&["INFO", "errorstats"]).text();
-    let count = info.lines().find_map(|line| line.strip_prefix("errorstat_BUSY:count="));
-    count.map_or(0, |count| count.trim().parse().expect("a number"))
-}
-
 /// The value of a counter that may not exist yet.
 pub(crate) fn counter(client: &mut Client, key: &str) -> usize {
     match client.cmd(&["GET", key]) {

@@ -24,13 +24,6 @@ pub(crate) fn make_busy(server: &Server, millis: u64) -> BusyScript {
     script
 }
 
-/// How many commands the server has rejected with BUSY so far.
-pub(crate) fn rejections(server: &Server) -> u64 {
-    let info = server.client().cmd(&["INFO", "errorstats"]).text();
-    let count = info.lines().find_map(|line| line.strip_prefix("errorstat_BUSY:count="));
-    count.map_or(0, |count| count.trim().parse().expect("a number"))
-}
-
 /// Makes the server silent first and busy then.
 pub(crate) fn make_silent(server: &Server, millis: u64) -> BusyScript {
     BusyScript::start(server.address(), Duration::from_millis(millis))

@@ -1,0 +1,240 @@
+//! `cargo xtask waiting`: how long after a script's end those that waited for it are answered.
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "telling what was measured is what this program is for"
+)]
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use testkit::{BusyScript, Flavor, Proxy, Server, encode};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+};
+
+const THRESHOLD: Duration = Duration::from_millis(100);
+const SCRIPT: Duration = Duration::from_secs(3);
+/// When the first connection sends its command, counted from the script's begin, and for how long others follow: the last half
+/// a second before the end.
+const FIRST: Duration = Duration::from_millis(200);
+const COMING: Duration = Duration::from_millis(2_300);
+/// The home remedy: sleep, and try again.
+const REMEDY_SLEEP: Duration = Duration::from_secs(2);
+/// One proxy needs two files per connection.
+const CONNECTIONS_PER_PROXY: usize = 8_000;
+const INCR: [&str; 2] = ["INCR", "n"];
+const PINGS: u32 = 200;
+
+/// How long after a script's end those that waited for it are answered.
+///
+/// Scripts of 3 s make a server with a threshold of 100 ms busy. Meanwhile each of so many connections sends one INCR, at a moment
+/// of its own. Measured is the time from the script's end, as its own client sees it, to the answer: with the home remedy (try
+/// again after 2 s), through unbusy, and through unbusy with the script sent through it as well. The floor is one round trip.
+#[derive(Parser)]
+#[command(
+    bin_name = "cargo xtask waiting",
+    after_help = "\
+Examples:
+  cargo xtask waiting
+  cargo xtask waiting --connections 10,1000 --rounds 5 --server redis-7.0"
+)]
+struct Args {
+    /// How many connections wait.
+    #[arg(long, value_delimiter = ',', default_values_t = [10, 100, 1_000, 10_000])]
+    connections: Vec<usize>,
+    /// How often each is measured; the ways take turns.
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// The server: one of those of `cargo xtask servers`.
+    #[arg(long, default_value = "redis-7.0", value_parser = flavor)]
+    server: Flavor,
+    /// Also print each time that was measured, in milliseconds: a line for each way, number of connections and round.
+    #[arg(long)]
+    raw: bool,
+    /// The command `unbusy`; the chore fills it in.
+    #[arg(long, hide = true)]
+    unbusy: PathBuf,
+}
+
+fn flavor(name: &str) -> Result<Flavor, String> {
+    let names = || Flavor::ALL.map(Flavor::name).join(", ");
+    Flavor::ALL.into_iter().find(|flavor| flavor.name() == name).ok_or_else(|| format!("one of {}", names()))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Remedy,
+    /// The script goes past unbusy, so that its end must be found out.
+    Polling,
+    /// The script goes through unbusy, which sees it end.
+    Through,
+}
+
+impl Way {
+    const ALL: [Self; 3] = [Self::Remedy, Self::Polling, Self::Through];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Remedy => "home remedy",
+            Self::Polling => "unbusy",
+            Self::Through => "unbusy, script through it",
+        }
+    }
+}
+
+/// What one run showed.
+struct Run {
+    /// From the script's end to each answer, sorted.
+    after: Vec<Duration>,
+    rejected: u64,
+}
+
+impl Run {
+    fn at(&self, percent: usize) -> Duration {
+        self.after[(self.after.len() * percent / 100).min(self.after.len() - 1)]
+    }
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    println!("| connections | way | half of them after | 99% after | all after | rejected by the server |");
+    println!("|--:|---|--:|--:|--:|--:|");
+    for &connections in &args.connections {
+        let mut runs: [Vec<Run>; 3] = Default::default();
+        let mut floor = Vec::new();
+        for round in 0..args.rounds as usize {
+            for turn in 0..Way::ALL.len() {
+                let place = (turn + round) % Way::ALL.len();
+                let way = Way::ALL[place];
+                eprintln!(
+                    "waiting: {connections} connections, round {} of {}, {}",
+                    round + 1,
+                    args.rounds,
+                    way.name()
+                );
+                let (run, round_trip) = runtime.block_on(measure(&args, way, connections))?;
+                if args.raw {
+                    let times: Vec<_> = run.after.iter().map(|time| millis(*time)).collect();
+                    println!("{} {connections} {}: {}", way.name(), round + 1, times.join(" "));
+                }
+                runs[place].push(run);
+                floor.push(round_trip);
+            }
+        }
+        for (way, runs) in Way::ALL.iter().zip(&runs) {
+            tell(connections, way.name(), runs);
+        }
+        floor.sort_unstable();
+        println!("| {connections} | floor: one round trip | {} ms | | | |", millis(floor[floor.len() / 2]));
+    }
+    Ok(())
+}
+
+/// Medians of the rounds.
+fn tell(connections: usize, name: &str, runs: &[Run]) {
+    let median = |of: &dyn Fn(&Run) -> Duration| {
+        let mut values: Vec<_> = runs.iter().map(of).collect();
+        values.sort_unstable();
+        millis(values[values.len() / 2])
+    };
+    let mut rejected: Vec<_> = runs.iter().map(|run| run.rejected).collect();
+    rejected.sort_unstable();
+    println!(
+        "| {connections} | {name} | {} ms | {} ms | {} ms | {} |",
+        median(&|run| run.at(50)),
+        median(&|run| run.at(99)),
+        median(&|run| run.at(100)),
+        rejected[rejected.len() / 2]
+    );
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.2}", time.as_secs_f64() * 1e3)
+}
+
+async fn measure(args: &Args, way: Way, connections: usize) -> Result<(Run, Duration)> {
+    let server = Server::builder(args.server)
+        .threshold(THRESHOLD)
+        .arg("--maxclients")
+        .arg((connections + 100).to_string())
+        .start();
+    let count = if way == Way::Remedy { 0 } else { connections.div_ceil(CONNECTIONS_PER_PROXY) };
+    let proxies: Vec<_> = (0..count).map(|_| Proxy::start(&args.unbusy, &server.url(), &[])).collect();
+    let addresses: Vec<_> = match way {
+        Way::Remedy => vec![server.address()],
+        Way::Polling | Way::Through => proxies.iter().map(Proxy::address).collect(),
+    };
+    let mut streams = Vec::new();
+    for number in 0..connections {
+        let stream = connect(addresses[number % addresses.len()]).await;
+        streams.push(stream.with_context(|| format!("connection {number} of {connections}"))?);
+    }
+    let round_trip = round_trip(&mut streams[0]).await?;
+    let before = server.rejections();
+    let script = BusyScript::start(if way == Way::Through { addresses[0] } else { server.address() }, SCRIPT);
+    let start = Instant::now();
+    let mut waiting = JoinSet::new();
+    for (number, stream) in streams.into_iter().enumerate() {
+        let comes = start + FIRST + COMING * number as u32 / connections as u32;
+        waiting.spawn(wait(stream, comes.into(), way == Way::Remedy));
+    }
+    let (reply, end) = tokio::task::spawn_blocking(move || script.join()).await?;
+    ensure!(reply.starts_with(b":"), "the script answered {}", reply.escape_ascii());
+    let mut after = Vec::new();
+    while let Some(answered) = waiting.join_next().await {
+        after.push(answered??.saturating_duration_since(end));
+    }
+    after.sort_unstable();
+    Ok((Run { after, rejected: server.rejections() - before }, round_trip))
+}
+
+async fn connect(address: &str) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    ensure!(ask(&mut stream, &["PING"]).await? == b"+PONG\r\n", "PING failed");
+    Ok(stream)
+}
+
+/// The median of many.
+async fn round_trip(stream: &mut TcpStream) -> Result<Duration> {
+    let mut times = Vec::new();
+    for _ in 0..PINGS {
+        let start = Instant::now();
+        ask(stream, &["PING"]).await?;
+        times.push(start.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times[times.len() / 2])
+}
+
+/// When the INCR was answered that is sent at this moment.
+async fn wait(mut stream: TcpStream, comes: tokio::time::Instant, remedy: bool) -> Result<Instant> {
+    tokio::time::sleep_until(comes).await;
+    loop {
+        let reply = ask(&mut stream, &INCR).await?;
+        let now = Instant::now();
+        match reply.first() {
+            Some(b':') => return Ok(now),
+            _ if remedy && reply.starts_with(b"-BUSY ") => tokio::time::sleep(REMEDY_SLEEP).await,
+            _ => anyhow::bail!("INCR was answered {}", reply.escape_ascii()),
+        }
+    }
+}
+
+/// A command and its reply of one line.
+async fn ask(stream: &mut TcpStream, words: &[&str]) -> Result<Vec<u8>> {
+    stream.write_all(&encode(words)).await?;
+    let mut reply = Vec::new();
+    while !reply.ends_with(b"\r\n") {
+        ensure!(stream.read_buf(&mut reply).await? > 0, "the connection was closed");
+    }
+    Ok(reply)
+}
