@@ -33,8 +33,11 @@ const LONG_LINE: Duration = Duration::from_millis(20);
 const PATIENCE_MIN: Duration = Duration::from_millis(100);
 /// The time between two further scouts doubles up to this.
 const SCOUT_GAP_MAX: Duration = Duration::from_secs(5);
-/// While an episode is young, tries are no further apart than this, so that few wait for long after a usual script.
+/// While an episode is young, tries are no further apart than this, so that few wait for long after a usual script; and
+/// while it is new, than that, unless the server takes long to reject them, since it has many proxies.
 const TRY_MAX_YOUNG: Duration = Duration::from_millis(25);
+const TRY_MAX_NEW: Duration = Duration::from_millis(8);
+const NEW: Duration = Duration::from_secs(3);
 /// Between two tries while a script that came through this process is unanswered: its reply will tell.
 const TRY_BESIDE_SCRIPT: Duration = Duration::from_secs(1);
 /// A try that met a stall took long although the line is short; the next one is no later than this.
@@ -590,7 +593,8 @@ impl Gate {
         let Pace { first, longest } = self.pace;
         let Phase::Busy(episode) = &mut self.phase else { return };
         let age = now - episode.since;
-        let longest = (age / 200).max(TRY_MAX_YOUNG).min(longest).max(first);
+        let young = if age < NEW { (took * 4).clamp(TRY_MAX_NEW, TRY_MAX_YOUNG) } else { TRY_MAX_YOUNG };
+        let longest = (age / 200).max(young).min(longest).max(first);
         let wait = (age / 16).clamp(first, longest).max((round_trip * 2).min(TRY_MAX));
         episode.next_try = now + wait;
         episode.patience = patience;
