@@ -21,7 +21,7 @@ pub(crate) struct Program {
 }
 
 /// Redis 7.0 in Debian 12. `redis-tools` holds the server itself (`redis-server` holds only a link to it and the service).
-const REDIS: &[&str] = &["redis-tools", "libatomic1", "libjemalloc2", "liblzf1"];
+pub(crate) const REDIS: &[&str] = &["redis-tools", "libatomic1", "libjemalloc2", "liblzf1"];
 
 /// Debian puts daemons where the PATH of most users does not lead.
 const MORE_FOLDERS: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];

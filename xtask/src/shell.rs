@@ -57,11 +57,16 @@ pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
-/// A program of this workspace, in the same target directory as this one.
-pub(crate) fn built(profile: &str, program: &str) -> Result<PathBuf> {
+/// The target directory.
+pub(crate) fn target() -> Result<PathBuf> {
     let own = env::current_exe().context("cannot tell where xtask lies")?;
     let target = own.parent().and_then(Path::parent).context("xtask lies in no target directory")?;
-    Ok(target.join(profile).join(program))
+    Ok(target.to_owned())
+}
+
+/// A program of this workspace, in the same target directory as this one.
+pub(crate) fn built(profile: &str, program: &str) -> Result<PathBuf> {
+    Ok(target()?.join(profile).join(program))
 }
 
 /// The command `unbusy` without optimizations, built just as the tests build it: with other features all that it depends on would

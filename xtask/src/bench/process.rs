@@ -1,7 +1,7 @@
 //! What the system tells of a process, and the limit on open files.
 
 use std::{
-    fs, thread,
+    fs, iter, thread,
     time::{Duration, Instant},
 };
 
@@ -11,8 +11,19 @@ use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 
+/// The process and its children.
+pub(super) fn family(pid: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let children = children.split_whitespace().filter_map(|child| child.parse().ok());
+    iter::once(pid).chain(children).collect()
+}
+
 /// Seconds of processor time, user and system, of all threads (`man 5 proc_pid_stat`).
-pub(super) fn cpu_time(pid: u32) -> Result<f64> {
+pub(super) fn cpu_time(pids: &[u32]) -> Result<f64> {
+    pids.iter().map(|pid| cpu_time_of(*pid)).sum()
+}
+
+fn cpu_time_of(pid: u32) -> Result<f64> {
     let text = read(pid, "stat")?;
     let ticks = cpu_ticks(&text).with_context(|| format!("/proc/{pid}/stat is not as expected: {text}"))?;
     Ok(ticks as f64 / param::clock_ticks_per_second() as f64)
@@ -27,13 +38,13 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
 }
 
 /// Resident memory, once it has not grown for a while.
-pub(super) fn settled_rss(pid: u32) -> Result<u64> {
+pub(super) fn settled_rss(pids: &[u32]) -> Result<u64> {
     const LIMIT: Duration = Duration::from_secs(10);
     let start = Instant::now();
-    let mut last = rss(pid)?;
+    let mut last = rss(pids)?;
     loop {
         thread::sleep(Duration::from_millis(500));
-        let now = rss(pid)?;
+        let now = rss(pids)?;
         if now <= last || start.elapsed() > LIMIT {
             return Ok(now);
         }
@@ -41,7 +52,11 @@ pub(super) fn settled_rss(pid: u32) -> Result<u64> {
     }
 }
 
-fn rss(pid: u32) -> Result<u64> {
+fn rss(pids: &[u32]) -> Result<u64> {
+    pids.iter().map(|pid| rss_of(*pid)).sum()
+}
+
+fn rss_of(pid: u32) -> Result<u64> {
     let text = read(pid, "statm")?;
     let pages = text.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
     let pages = pages.with_context(|| format!("/proc/{pid}/statm is not as expected: {text}"))?;

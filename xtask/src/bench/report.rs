@@ -1,149 +1,115 @@
-//! The result as Markdown.
+//! The results as tables in Markdown.
 
-use std::{fmt, fs, path::Path, thread};
-
-use anyhow::Result;
+use std::fmt::{self, Display, Formatter};
 
 use super::{
-    idle::Idle,
-    load::{Case, Run},
-    tools::Tools,
+    peers::{HAPROXY, UNBUSY},
+    results::{Measured, Results},
+    rig::DIRECT,
+    spread::Spread,
 };
-use crate::shell;
 
-/// The same load on all three, one after another.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Round {
-    pub(super) direct: Run,
-    pub(super) haproxy: Run,
-    pub(super) unbusy: Run,
-}
+/// Clients for which memory is told.
+const THOUSAND: f64 = 1000.0;
 
-impl Round {
-    fn cpu_ratio(&self) -> f64 {
-        self.unbusy.cpu_per_million / self.haproxy.cpu_per_million
-    }
-
-    fn rate_ratio(&self) -> f64 {
-        self.unbusy.rate / self.haproxy.rate
+impl Display for Results {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.about)?;
+        self.overview(f)?;
+        self.measured.iter().try_for_each(|measured| measured.table(f))
     }
 }
 
-impl fmt::Display for Round {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let proxy =
-            |run: Run| format!("{} at {:.2} CPU s per million", thousands(run.rate), run.cpu_per_million);
-        write!(f, "direct {}, haproxy {}", thousands(self.direct.rate), proxy(self.haproxy))?;
-        write!(f, ", unbusy {}, CPU ratio {:.2}", proxy(self.unbusy), self.cpu_ratio())
+impl Results {
+    /// Every proxy in a line: what it takes in each case, relative to haproxy, and its memory.
+    fn overview(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "CPU per command relative to haproxy, medians, and memory:\n")?;
+        let titles = self.measured.iter().map(|measured| measured.case.title());
+        header(f, "", titles.chain(["MiB per 1,000 idle clients".to_owned()]))?;
+        for name in self.proxies() {
+            let ratios =
+                self.measured.iter().map(|m| cell(m.cpu_to_haproxy(name), |s| format!("{:.2}", s.median)));
+            row(f, name, ratios.chain([cell(self.memory(name), |mib| format!("{mib:.1}"))]))?;
+        }
+        writeln!(f)
     }
-}
 
-/// A case and all its rounds.
-pub(super) struct Measured {
-    pub(super) case: Case,
-    pub(super) rounds: Vec<Round>,
+    /// All proxies that took part in something.
+    pub(super) fn proxies(&self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        let idle = self.idle.iter().flat_map(|idle| idle.bytes.iter().map(|(name, _)| *name));
+        for name in self.measured.iter().flat_map(Measured::names).chain(idle) {
+            if name != DIRECT && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// MiB for a thousand idle clients.
+    pub(super) fn memory(&self, name: &str) -> Option<f64> {
+        let bytes = &self.idle.as_ref()?.bytes;
+        let (_, bytes) = bytes.iter().find(|(proxy, _)| *proxy == name)?;
+        Some(bytes * THOUSAND / f64::from(1 << 20))
+    }
 }
 
 impl Measured {
-    fn median(&self, of: impl Fn(&Round) -> f64) -> f64 {
-        Spread::of(self.rounds.iter().map(of)).median
-    }
-}
-
-pub(super) struct Report {
-    pub(super) measured: Vec<Measured>,
-    pub(super) idle: Option<Idle>,
-}
-
-const HEADER: &str = "\
-| `redis-benchmark -t set,get` | direct | haproxy | unbusy | haproxy CPU | unbusy CPU | CPU, unbusy/haproxy | commands/s, unbusy/haproxy |
-|---|--:|--:|--:|--:|--:|--:|--:|
-";
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(HEADER)?;
-        for measured in &self.measured {
-            let rate = |of: fn(&Round) -> Run| thousands(measured.median(|round| of(round).rate));
-            let cpu = |of: fn(&Round) -> Run| measured.median(|round| of(round).cpu_per_million);
-            let (direct, haproxy, unbusy) = (rate(|r| r.direct), rate(|r| r.haproxy), rate(|r| r.unbusy));
-            let (haproxy_cpu, unbusy_cpu) = (cpu(|r| r.haproxy), cpu(|r| r.unbusy));
-            let cpu_ratio = Spread::of(measured.rounds.iter().map(Round::cpu_ratio));
-            let rate_ratio = Spread::of(measured.rounds.iter().map(Round::rate_ratio));
-            let options = measured.case.options();
-            write!(
-                f,
-                "| `{options}` | {direct} | {haproxy} | {unbusy} | {haproxy_cpu:.2} | {unbusy_cpu:.2} "
-            )?;
-            writeln!(f, "| {cpu_ratio} | {rate_ratio} |")?;
+    fn table(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "### {}\n", self.case.title())?;
+        let mut titles = vec![
+            "commands/s",
+            "÷ direct",
+            "÷ haproxy",
+            "CPU µs per command",
+            "÷ haproxy",
+            "system calls per command",
+        ];
+        if self.case.tells_round_trip() {
+            titles.extend(["round trip µs", "÷ direct"]);
         }
-        let Some(idle) = self.idle else { return Ok(()) };
-        let (haproxy, unbusy) = (idle.haproxy / 1024.0, idle.unbusy / 1024.0);
-        writeln!(f, "\n| resident memory per idle client | haproxy | unbusy |\n|---|--:|--:|")?;
-        writeln!(f, "| {} clients | {haproxy:.1} KiB | {unbusy:.1} KiB |", idle.clients)
+        header(f, "", titles.into_iter().map(str::to_owned))?;
+        for name in self.names() {
+            row(f, name, self.cells(name).into_iter())?;
+        }
+        writeln!(f)
+    }
+
+    fn cells(&self, name: &str) -> Vec<String> {
+        let is_proxy = name != DIRECT;
+        let ratio = |spread: Option<Spread>| cell(spread, |spread| spread.to_string());
+        let to_haproxy = |spread: Option<Spread>| ratio(spread.filter(|_| is_proxy && name != HAPROXY));
+        let rate = self.spread(name, |run| Some(run.rate));
+        let cpu = self.spread(name, |run| Some(run.cpu)).filter(|_| is_proxy);
+        let calls = self.syscalls.iter().find(|(line, _)| *line == name);
+        let mut row = vec![
+            cell(rate, |rate| format!("{:.1}k", rate.median / 1000.0)),
+            ratio(self.rate_to(name, DIRECT).filter(|_| is_proxy)),
+            to_haproxy(self.rate_to(name, HAPROXY)),
+            cell(cpu, |cpu| format!("{:.2}", cpu.median)),
+            to_haproxy(self.cpu_to_haproxy(name)),
+            cell(calls, |(_, calls)| format!("{calls:.2}")),
+        ];
+        if self.case.tells_round_trip() {
+            let trip = self.spread(name, |run| run.round_trip);
+            row.push(cell(trip, |trip| format!("{:.1}", trip.median)));
+            row.push(ratio(self.round_trip_to_direct(name).filter(|_| is_proxy)));
+        }
+        row
     }
 }
 
-fn thousands(rate: f64) -> String {
-    format!("{:.1}k/s", rate / 1000.0)
+fn cell<T>(value: Option<T>, text: impl FnOnce(T) -> String) -> String {
+    value.map_or_else(|| "–".to_owned(), text)
 }
 
-/// The middle and the ends of what the rounds showed.
-#[derive(Debug, PartialEq)]
-struct Spread {
-    median: f64,
-    min: f64,
-    max: f64,
+fn header(f: &mut Formatter<'_>, first: &str, titles: impl Iterator<Item = String>) -> fmt::Result {
+    let titles: Vec<_> = titles.collect();
+    writeln!(f, "| {first} | {} |", titles.join(" | "))?;
+    writeln!(f, "|---|{}", "--:|".repeat(titles.len()))
 }
 
-impl Spread {
-    fn of(values: impl Iterator<Item = f64>) -> Self {
-        let mut values: Vec<_> = values.collect();
-        values.sort_by(f64::total_cmp);
-        let (below, above) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
-        Self { median: f64::midpoint(below, above), min: values[0], max: values[values.len() - 1] }
-    }
-}
-
-impl fmt::Display for Spread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.2} ({:.2} to {:.2})", self.median, self.min, self.max)
-    }
-}
-
-/// What was measured, and on what.
-pub(super) fn about(tools: &Tools, unbusy: &Path, threads: u32) -> Result<String> {
-    let first_line = |program: &Path, option| -> Result<String> {
-        let text = shell::output(&mut shell::command(program, &[option]))?;
-        Ok(text.lines().next().unwrap_or_default().to_owned())
-    };
-    let haproxy = first_line(&tools.haproxy, "-v")?;
-    let haproxy = haproxy.split(" - ").next().unwrap_or_default();
-    let (unbusy, load) = (first_line(unbusy, "--version")?, first_line(&tools.redis_benchmark, "--version")?);
-    let processors = thread::available_parallelism().map_or(1, usize::from);
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let kernel = kernel.split('-').next().unwrap_or_default().trim();
-    Ok(format!(
-        "* {unbusy}; {haproxy}; load by {load}; each proxy with {threads} threads\n\
-         * {processors} × {}, Linux {kernel}, all on one machine\n",
-        processor().unwrap_or_else(|| "processor".into()),
-    ))
-}
-
-fn processor() -> Option<String> {
-    let text = fs::read_to_string("/proc/cpuinfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("model name"))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Spread;
-
-    #[test]
-    fn the_median_of_an_even_number_lies_between_the_two_in_the_middle() {
-        let spread = Spread::of([4.0, 1.0, 2.0, 3.0].into_iter());
-        assert_eq!(spread, Spread { median: 2.5, min: 1.0, max: 4.0 });
-        assert_eq!(Spread::of([7.0].into_iter()).to_string(), "7.00 (7.00 to 7.00)");
-    }
+fn row(f: &mut Formatter<'_>, name: &str, cells: impl Iterator<Item = String>) -> fmt::Result {
+    let name = if name == UNBUSY { format!("**{name}**") } else { name.to_owned() };
+    writeln!(f, "| {name} | {} |", cells.collect::<Vec<_>>().join(" | "))
 }

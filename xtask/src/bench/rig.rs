@@ -2,147 +2,182 @@
 
 use std::{
     fs::{self, File},
-    net::{TcpListener, TcpStream},
-    path,
-    process::{Child, Command, Stdio},
+    path::PathBuf,
+    process::{Child, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use testkit::{Flavor, Proxy, Server};
+use testkit::{Flavor, Server};
 
-use super::{process, tools::Tools};
+use super::{
+    address::Address,
+    case::Sockets,
+    peers::{Launch, Peer, UNBUSY, Unix},
+    process,
+};
 
 /// Beside the idle clients there are those of the largest case.
 const BUSY_CLIENTS: u32 = 600;
-const START_LIMIT: Duration = Duration::from_secs(10);
+const START_LIMIT: Duration = Duration::from_secs(20);
+/// How long a proxy may take to end by itself.
+const END_LIMIT: Duration = Duration::from_secs(2);
 const PORT_TRIES: u32 = 8;
 
-/// The way that commands go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Path {
-    Direct,
-    Haproxy,
-    Unbusy,
+/// A way for commands to go: through a proxy, or straight to the server.
+pub(super) struct Line {
+    pub(super) name: &'static str,
+    pub(super) address: Address,
+    pid: u32,
+    #[expect(dead_code, reason = "ends the proxy")]
+    proxy: Option<Running>,
 }
 
-impl Path {
-    pub(super) const ALL: [Self; 3] = [Self::Direct, Self::Haproxy, Self::Unbusy];
+pub(super) const DIRECT: &str = "direct";
+
+impl Line {
+    /// The processes of the proxy; of the server, where there is no proxy.
+    pub(super) fn pids(&self) -> Vec<u32> {
+        process::family(self.pid)
+    }
 }
 
 /// All is stopped when this is dropped.
 pub(super) struct Rig {
-    unbusy: Proxy,
-    unbusy_port: u16,
-    haproxy: Haproxy,
+    tcp: Vec<Line>,
+    unix: Vec<Line>,
+    #[expect(dead_code, reason = "ends the server")]
     server: Server,
 }
 
+/// How large it is to be.
+#[derive(Clone, Copy)]
+pub(super) struct Size {
+    pub(super) workers: u32,
+    pub(super) idle: u32,
+}
+
 impl Rig {
-    pub(super) fn start(tools: &Tools, unbusy: &path::Path, threads: u32, idle: u32) -> Result<Self> {
-        let clients = idle + BUSY_CLIENTS;
+    /// `peers` with their programs; `unix`: also those lines are wanted that lead through unix sockets.
+    pub(super) fn start(peers: &[(&'static Peer, PathBuf)], size: Size, unix: bool) -> Result<Self> {
+        let clients = size.idle + BUSY_CLIENTS;
         let server = Server::builder(Flavor::Redis70)
             .threshold(Duration::from_secs(5))
             .arg("--maxclients")
             .arg((clients + 100).to_string())
             .start();
-        let threads_text = threads.to_string();
-        let clients_text = clients.to_string();
-        let options = ["--threads", &threads_text, "--max-connections", &clients_text];
-        let unbusy = Proxy::start(unbusy, &server.url(), &options);
-        let haproxy = Haproxy::start(&tools.haproxy, server.port(), threads, clients)?;
-        let port = unbusy.address().rsplit(':').next().and_then(|port| port.parse().ok());
-        let unbusy_port = port.with_context(|| format!("no port in {}", unbusy.address()))?;
-        Ok(Self { unbusy, unbusy_port, haproxy, server })
+        let address = |sockets| match sockets {
+            Sockets::Tcp => Address::Tcp(server.port()),
+            Sockets::Unix => Address::Unix(server.unix_path()),
+        };
+        let lines = |sockets, takes_part: &dyn Fn(&Peer) -> bool| -> Result<Vec<Line>> {
+            let direct = Line { name: DIRECT, address: address(sockets), pid: server.pid(), proxy: None };
+            let mut lines = vec![direct];
+            for (peer, program) in peers.iter().filter(|(peer, _)| takes_part(peer)) {
+                let (server, workers) = (&address(sockets), size.workers);
+                let starting = Starting { peer, program, server, workers, clients };
+                match starting.line(sockets) {
+                    Ok(line) => lines.push(line),
+                    Err(error) if peer.name == UNBUSY => return Err(error.context("cannot start unbusy")),
+                    Err(error) => {
+                        eprintln!("bench: without {}, which cannot be started: {error:#}", peer.name);
+                    }
+                }
+            }
+            Ok(lines)
+        };
+        let tcp = lines(Sockets::Tcp, &|_| true)?;
+        let unix = lines(Sockets::Unix, &|peer| unix && peer.unix != Unix::No)?;
+        Ok(Self { tcp, unix, server })
     }
 
-    pub(super) fn port(&self, path: Path) -> u16 {
-        match path {
-            Path::Direct => self.server.port(),
-            Path::Haproxy => self.haproxy.port,
-            Path::Unbusy => self.unbusy_port,
+    pub(super) fn lines(&self, sockets: Sockets) -> &[Line] {
+        match sockets {
+            Sockets::Tcp => &self.tcp,
+            Sockets::Unix => &self.unix,
         }
-    }
-
-    pub(super) fn pid(&self, path: Path) -> u32 {
-        match path {
-            Path::Direct => self.server.pid(),
-            Path::Haproxy => self.haproxy.child.id(),
-            Path::Unbusy => self.unbusy.pid(),
-        }
-    }
-
-    /// Processor time of the proxy so far; of the server, where there is no proxy.
-    pub(super) fn cpu_time(&self, path: Path) -> Result<f64> {
-        process::cpu_time(self.pid(path))
     }
 }
 
-struct Haproxy {
+struct Starting<'a> {
+    peer: &'static Peer,
+    program: &'a PathBuf,
+    server: &'a Address,
+    workers: u32,
+    clients: u32,
+}
+
+impl Starting<'_> {
+    fn line(&self, sockets: Sockets) -> Result<Line> {
+        // A free port can be taken by somebody else before the proxy binds it: then another one is tried.
+        for _ in 1..PORT_TRIES {
+            if let Ok(line) = self.try_line(sockets) {
+                return Ok(line);
+            }
+        }
+        self.try_line(sockets)
+    }
+
+    fn try_line(&self, sockets: Sockets) -> Result<Line> {
+        let folder = TempDir::with_prefix("unbusy-bench-")?;
+        let over_unix = sockets == Sockets::Unix && self.peer.unix == Unix::Both;
+        let address = if over_unix {
+            Address::Unix(folder.path().join("socket"))
+        } else {
+            Address::Tcp(Address::free_port()?)
+        };
+        let mut command = self.peer.command(&Launch {
+            program: self.program,
+            folder: folder.path(),
+            listen: &address,
+            server: self.server,
+            workers: self.workers,
+            clients: self.clients,
+        })?;
+        let log = folder.path().join("log");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
+        let mut running = Running { child: command.spawn()?, folder };
+        running.wait_until_served(&address, &log)?;
+        Ok(Line { name: self.peer.name, address, pid: running.child.id(), proxy: Some(running) })
+    }
+}
+
+/// A proxy's process.
+struct Running {
     child: Child,
-    port: u16,
     #[expect(dead_code, reason = "removes the folder")]
     folder: TempDir,
 }
 
-impl Haproxy {
-    fn start(binary: &path::Path, server: u16, threads: u32, clients: u32) -> Result<Self> {
-        // A free port can be taken by somebody else before haproxy binds it: then another one is tried.
-        for _ in 1..PORT_TRIES {
-            if let Ok(haproxy) = Self::try_start(binary, server, threads, clients) {
-                return Ok(haproxy);
-            }
-        }
-        Self::try_start(binary, server, threads, clients)
-    }
-
-    fn try_start(binary: &path::Path, server: u16, threads: u32, clients: u32) -> Result<Self> {
-        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        let folder = TempDir::with_prefix("unbusy-bench-")?;
-        let (config, log) = (folder.path().join("haproxy.cfg"), folder.path().join("log"));
-        fs::write(&config, configuration(port, server, threads, clients))?;
-        // `-db`: not in the background.
-        let mut command = Command::new(binary);
-        command.arg("-db").arg("-f").arg(&config).stdin(Stdio::null()).stdout(Stdio::null());
-        let child = command.stderr(File::create(&log)?).spawn().context("cannot start haproxy")?;
-        let mut haproxy = Self { child, port, folder };
+impl Running {
+    fn wait_until_served(&mut self, address: &Address, log: &PathBuf) -> Result<()> {
         let start = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            if let Some(status) = haproxy.child.try_wait()? {
-                let log = fs::read_to_string(&log).unwrap_or_default();
-                bail!("haproxy ended at its start with {status}:\n{log}");
+        while let Err(error) = address.greet() {
+            let log = || fs::read_to_string(log).unwrap_or_default();
+            if let Some(status) = self.child.try_wait()? {
+                bail!("it ended at its start with {status}:\n{}", log());
             }
-            ensure!(start.elapsed() < START_LIMIT, "haproxy does not listen after {START_LIMIT:?}");
+            let late = start.elapsed() > START_LIMIT;
+            ensure!(!late, "it does not serve after {START_LIMIT:?}: {error:#}\n{}", log());
             thread::sleep(Duration::from_millis(10));
         }
-        Ok(haproxy)
+        Ok(())
     }
 }
 
-impl Drop for Haproxy {
+impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself, on the same Ctrl-C.
+        // Asked first, since one with processes of its own ends those only then. It may have ended by itself, on the same
+        // Ctrl-C.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let start = Instant::now();
+        while start.elapsed() < END_LIMIT && matches!(self.child.try_wait(), Ok(None)) {
+            thread::sleep(Duration::from_millis(5));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn configuration(port: u16, server: u16, threads: u32, clients: u32) -> String {
-    format!(
-        "global
-    nbthread {threads}
-    maxconn {clients}
-defaults
-    mode tcp
-    maxconn {clients}
-    timeout connect 5s
-    timeout client 1h
-    timeout server 1h
-listen redis
-    bind 127.0.0.1:{port}
-    server redis 127.0.0.1:{server}
-"
-    )
 }
