@@ -10,32 +10,59 @@ mod machine;
 mod page;
 mod peers;
 mod plot;
+mod plots;
 mod process;
 mod progress;
 mod report;
 mod results;
 mod rig;
 mod round_trip;
+mod rounds;
 mod spread;
+mod strict;
 mod syscalls;
 
-use std::{io::Write, path::PathBuf};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
+use clap::{Args, Subcommand};
 
-use crate::{interrupt::Interrupt, servers};
+use crate::{interrupt::Interrupt, servers, shell};
 use case::{CASES, Case, Sockets};
 use machine::About;
 use peers::{HAPROXY, PEERS, Peer, UNBUSY};
 use progress::Progress;
-use results::{Measured, Results, Round, Run};
-use rig::{DIRECT, Line, Rig, Size};
+use results::Results;
+use rig::{Rig, Size};
+use rounds::Bench;
 use syscalls::Counter;
+
+/// What is measured.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct BenchArgs {
+    #[command(flatten)]
+    costs: CostsArgs,
+    #[command(subcommand)]
+    other: Option<Other>,
+}
+
+#[derive(Subcommand)]
+enum Other {
+    /// Measure what strict order costs who loads data through one connection.
+    ///
+    /// Loads as `redis-cli --pipe` does, directly, through unbusy, and through unbusy with `--ordering relaxed`, with values
+    /// of 64 bytes and of 4 KiB, over lines of several lengths. Takes some two minutes.
+    #[command(after_help = "Example: cargo xtask bench strict --rounds 3 --megabytes 10")]
+    Strict(strict::StrictArgs),
+}
 
 /// How much is measured.
 #[derive(Args)]
-pub(crate) struct BenchArgs {
+struct CostsArgs {
     /// Rounds per case; each measures all proxies once.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -66,7 +93,7 @@ pub(crate) struct BenchArgs {
     write: bool,
 }
 
-impl BenchArgs {
+impl CostsArgs {
     /// What is asked for in short.
     fn scaled(self) -> Self {
         if self.quick { Self { rounds: 1, commands: 1_000, idle: 0, ..self } } else { self }
@@ -96,8 +123,8 @@ impl BenchArgs {
     }
 
     fn program(&self, peer: &'static Peer) -> Result<PathBuf> {
-        if let (UNBUSY, Some(file)) = (peer.name, &self.binary) {
-            return file.canonicalize().with_context(|| format!("--binary {}", file.display()));
+        if peer.name == UNBUSY {
+            return unbusy(self.binary.as_deref());
         }
         ensure!(self.workers == 1 || !peer.one_worker, "it has one worker, whatever is asked");
         peer.get(!self.quick)
@@ -115,7 +142,21 @@ impl BenchArgs {
 
 /// Measures, tells how it goes on stderr, and prints tables in Markdown.
 pub(crate) fn run(args: BenchArgs) -> Result<()> {
-    let args = args.scaled();
+    match args.other {
+        None => costs(&args.costs.scaled()),
+        Some(Other::Strict(args)) => strict::run(&args),
+    }
+}
+
+/// The `unbusy` to measure: the one that is given, or a release build.
+fn unbusy(given: Option<&Path>) -> Result<PathBuf> {
+    match given {
+        Some(file) => file.canonicalize().with_context(|| format!("--binary {}", file.display())),
+        None => peers::unbusy().get(false),
+    }
+}
+
+fn costs(args: &CostsArgs) -> Result<()> {
     let cases = args.cases()?;
     let interrupt = Interrupt::watch()?;
     let load = load::PROGRAM.get()?;
@@ -129,17 +170,30 @@ pub(crate) fn run(args: BenchArgs) -> Result<()> {
     let rig = Rig::start(&peers, Size { workers: args.workers, idle: args.idle }, unix)?;
     let runs = |case: &Case| rig.lines(case.sockets).len() * (args.rounds as usize + 1);
     let progress = Progress::of(cases.iter().map(runs).sum());
-    let about = About::new(args.settings(), &load, &peers)?;
+    let about = About::new(args.settings(), versions(&peers, &load)?)?;
     let idle = if args.idle > 0 { Some(idle::measure(&rig, args.idle, &interrupt)?) } else { None };
-    let mut bench = Bench { args: &args, rig: &rig, load, counter, interrupt, progress };
+    let (rounds, commands) = (args.rounds, args.commands);
+    let mut bench = Bench { rounds, commands, rig: &rig, load, counter, interrupt, progress };
     let measured = cases.into_iter().map(|case| bench.measure(case)).collect::<Result<_>>()?;
 
     let results = Results { about, measured, idle };
-    eprintln!("bench: all rounds are in {}", page::save(&results)?.display());
+    plots::save(&results, &page::folder()?)?;
+    let file = page::save("costs", &results.about, &results.json())?;
+    eprintln!("bench: all rounds are in {}, and the plots beside it", file.display());
     if args.write {
-        page::publish(&results)?;
+        page::COSTS.publish(format!("{results}{}", plots::images(&results)))?;
+        plots::save(&results, &page::plots())?;
     }
     write!(std::io::stdout().lock(), "{results}").context("cannot write the tables")
+}
+
+fn versions(peers: &[(&'static Peer, PathBuf)], load: &Path) -> Result<Vec<String>> {
+    let mut versions: Vec<_> = peers.iter().filter_map(|(peer, program)| peer.version(program)).collect();
+    // Of one program there may be several proxies.
+    versions.dedup();
+    let load = shell::output(&mut shell::command(load, &["--version"]))?;
+    versions.push(format!("load by {}", load.trim()));
+    Ok(versions)
 }
 
 fn counter() -> Option<Counter> {
@@ -150,78 +204,4 @@ fn counter() -> Option<Counter> {
         );
     }
     counter
-}
-
-struct Bench<'a> {
-    args: &'a BenchArgs,
-    rig: &'a Rig,
-    load: PathBuf,
-    counter: Option<Counter>,
-    interrupt: Interrupt,
-    progress: Progress,
-}
-
-impl Bench<'_> {
-    fn measure(&mut self, case: Case) -> Result<Measured> {
-        let lines = self.rig.lines(case.sockets);
-        let commands = case.commands(self.args.commands);
-        eprintln!("bench: {}: warming up", case.name);
-        for line in lines {
-            self.run(line, case, (commands / 10).max(1_000))?;
-        }
-        let syscalls = self.syscalls(lines, case, (commands / 2).max(1_000))?;
-        let rounds = (0..self.args.rounds).map(|number| self.round(lines, case, commands, number));
-        Ok(Measured { case, rounds: rounds.collect::<Result<_>>()?, syscalls })
-    }
-
-    fn round(&mut self, lines: &[Line], case: Case, commands: u32, number: u32) -> Result<Round> {
-        let mut round = Vec::new();
-        for place in 0..lines.len() {
-            let at = (place + number as usize) % lines.len();
-            round.push((at, (lines[at].name, self.run(&lines[at], case, commands)?)));
-        }
-        round.sort_by_key(|(at, _)| *at);
-        let round: Round = round.into_iter().map(|(_, run)| run).collect();
-        let (number, rounds, left) = (number + 1, self.args.rounds, self.progress.left());
-        eprintln!("bench: {}, round {number} of {rounds}, {left}: {}", case.name, tell(&round));
-        Ok(round)
-    }
-
-    fn run(&mut self, line: &Line, case: Case, commands: u32) -> Result<Run> {
-        let pids = line.pids();
-        let before = process::cpu_time(&pids)?;
-        let rate = load::run(&self.load, &line.address, case, commands, &self.interrupt)
-            .with_context(|| format!("{} through {}", case.name, line.name))?;
-        let cpu = (process::cpu_time(&pids)? - before) / f64::from(2 * commands) * 1e6;
-        let round_trip = if case.tells_round_trip() {
-            Some(round_trip::measure(&line.address, commands / 4, &self.interrupt)?)
-        } else {
-            None
-        };
-        self.progress.step();
-        Ok(Run { rate, cpu, round_trip })
-    }
-
-    /// Per command, those for connecting among them.
-    fn syscalls(&self, lines: &[Line], case: Case, commands: u32) -> Result<Vec<(&'static str, f64)>> {
-        let Some(counter) = self.counter else { return Ok(Vec::new()) };
-        let mut counts = Vec::new();
-        for line in lines.iter().filter(|line| line.name != DIRECT) {
-            let work = || load::run(&self.load, &line.address, case, commands, &self.interrupt).map(drop);
-            if let Some(count) = counter.count(&line.pids(), work)? {
-                counts.push((line.name, count as f64 / f64::from(2 * commands)));
-            }
-        }
-        Ok(counts)
-    }
-}
-
-/// A round in a line: commands per second, and microseconds of processor time for each.
-fn tell(round: &Round) -> String {
-    let tell = |(name, run): &(&str, Run)| {
-        let trip = run.round_trip.map_or(String::new(), |trip| format!(" {trip:.1} µs"));
-        let cpu = if *name == DIRECT { String::new() } else { format!(" {:.2}", run.cpu) };
-        format!("{name} {:.1}k/s{cpu}{trip}", run.rate / 1000.0)
-    };
-    round.iter().map(tell).collect::<Vec<_>>().join(", ")
 }

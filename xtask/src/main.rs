@@ -70,7 +70,9 @@ Examples:
   cargo xtask bench --quick
       Only to see that it works.
   cargo xtask bench --write
-      Renews docs/benchmarks.md.")]
+      Renews docs/benchmarks.md.
+  cargo xtask bench strict
+      What strict order costs; see `cargo xtask bench strict --help`.")]
     Bench(bench::BenchArgs),
     /// Count the instructions that each command costs, and compare them with those that are remembered.
     ///

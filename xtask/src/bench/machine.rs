@@ -1,11 +1,10 @@
 //! What was measured, on what, and when.
 
-use std::{fmt, fs, path::PathBuf, thread};
+use std::{fmt, fs, thread};
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::peers::Peer;
 use crate::shell;
 
 /// What the numbers are of.
@@ -18,13 +17,8 @@ pub(super) struct About {
 }
 
 impl About {
-    pub(super) fn new(settings: String, load: &PathBuf, peers: &[(&'static Peer, PathBuf)]) -> Result<Self> {
+    pub(super) fn new(settings: String, versions: Vec<String>) -> Result<Self> {
         let date = shell::output(&mut shell::command("date", &["-u", "+%Y-%m-%d %H:%M UTC"]))?;
-        let mut versions: Vec<_> = peers.iter().filter_map(|(peer, program)| peer.version(program)).collect();
-        // Of one program there may be several proxies.
-        versions.dedup();
-        let load = shell::output(&mut shell::command(load, &["--version"]))?;
-        versions.push(format!("load by {}", load.trim()));
         Ok(Self { date: date.trim().to_owned(), machine: machine(), versions, settings })
     }
 
@@ -50,7 +44,12 @@ fn machine() -> String {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let kernel = kernel.split('-').next().unwrap_or_default().trim();
     let name = processor().unwrap_or_else(|| "processor".into());
-    format!("{processors} × {name}, Linux {kernel}; load, proxy and server all on this machine")
+    // On loopback, too, it decides how fast much data may go.
+    let congestion = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default();
+    let congestion = congestion.trim();
+    format!(
+        "{processors} × {name}, Linux {kernel}, TCP {congestion}; load, proxy and server all on this machine"
+    )
 }
 
 fn processor() -> Option<String> {

@@ -1,88 +1,69 @@
-//! The files that a measurement leaves: JSON and plots under `target/bench`, and, if that is asked for, the part of
-//! `docs/benchmarks.md` that is not written by hand.
+//! The files that a measurement leaves: all rounds as JSON under `target/bench`, and, if that is asked for, those parts of
+//! `docs/benchmarks.md` that are not written by hand.
 
 use std::{
+    fmt::Display,
     fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
-use super::{
-    peers::UNBUSY,
-    plot::{self, Bar, Group},
-    results::Results,
-};
+use super::machine::About;
 use crate::shell;
 
 const PAGE: &str = "docs/benchmarks.md";
-const PLOTS: &str = "docs/benchmarks";
-const BEGIN: &str = "<!-- what follows is written by `cargo xtask bench --write` -->\n";
-const END: &str = "<!-- the end of what is written by `cargo xtask bench --write` -->\n";
-const IMAGES: &str = "\
-![CPU per command relative to haproxy](benchmarks/cpu.svg)
 
-![Memory of idle clients](benchmarks/memory.svg)
-";
+/// Where plots lie in the documentation.
+pub(super) fn plots() -> PathBuf {
+    shell::root().join("docs/benchmarks")
+}
 
-/// Writes JSON and plots; returns the JSON file.
-pub(super) fn save(results: &Results) -> Result<PathBuf> {
+/// Where everything is left.
+pub(super) fn folder() -> Result<PathBuf> {
     let folder = shell::target()?.join("bench");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let stamp: String = results.about.date.chars().filter(char::is_ascii_digit).collect();
-    let file = folder.join(format!("{stamp}.json"));
-    write(&file, &format!("{:#}\n", results.json()))?;
-    plots(results, &folder)?;
+    Ok(folder)
+}
+
+/// Leaves all that was measured; returns the file.
+pub(super) fn save(name: &str, about: &About, json: &Value) -> Result<PathBuf> {
+    let stamp: String = about.date.chars().filter(char::is_ascii_digit).collect();
+    let file = folder()?.join(format!("{name}-{stamp}.json"));
+    write(&file, &format!("{json:#}\n"))?;
     Ok(file)
 }
 
-/// Puts tables and plots into the documentation.
-pub(super) fn publish(results: &Results) -> Result<()> {
-    let page = shell::root().join(PAGE);
-    let text = fs::read_to_string(&page).with_context(|| format!("cannot read {PAGE}"))?;
-    let part = format!("\n{results}{}\n", images(results));
-    let text = replace(&text, &part).with_context(|| format!("{PAGE} must have the lines\n{BEGIN}{END}"))?;
-    write(&page, &text)?;
-    let folder = shell::root().join(PLOTS);
-    fs::create_dir_all(&folder).with_context(|| format!("cannot create {PLOTS}"))?;
-    plots(results, &folder)
-}
+/// A part of the page, between two lines that name the command that writes it.
+pub(super) struct Part(&'static str);
 
-fn images(results: &Results) -> &'static str {
-    if results.idle.is_some() { IMAGES } else { IMAGES.split_inclusive('\n').next().unwrap_or_default() }
-}
+pub(super) const COSTS: Part = Part("cargo xtask bench --write");
+pub(super) const STRICT: Part = Part("cargo xtask bench strict --write");
 
-fn replace(text: &str, part: &str) -> Option<String> {
-    let begin = text.find(BEGIN)? + BEGIN.len();
-    let end = begin + text[begin..].find(END)?;
-    Some(format!("{}{part}{}", &text[..begin], &text[end..]))
-}
-
-fn plots(results: &Results, folder: &Path) -> Result<()> {
-    let groups = results.measured.iter().map(|measured| {
-        let bars = measured.names().filter_map(|name| {
-            let ratio = measured.cpu_to_haproxy(name)?;
-            let range = Some((ratio.min, ratio.max)).filter(|(min, max)| min < max);
-            Some(Bar { label: name, value: ratio.median, range, ours: name == UNBUSY })
-        });
-        let bars = bars.filter(|bar| bar.label != super::rig::DIRECT).collect();
-        Group { title: measured.case.title().replace('`', ""), bars }
-    });
-    let groups: Vec<_> = groups.collect();
-    write(&folder.join("cpu.svg"), &plot::bars("CPU per command relative to haproxy", &groups, Some(1.0)))?;
-    if results.idle.is_some() {
-        let bar = |name: &&'static str| {
-            let value = results.memory(name)?;
-            Some(Bar { label: name, value, range: None, ours: *name == UNBUSY })
-        };
-        let bars = results.proxies().iter().filter_map(bar).collect();
-        let group = Group { title: String::new(), bars };
-        write(&folder.join("memory.svg"), &plot::bars("MiB per 1,000 idle clients", &[group], None))?;
+impl Part {
+    pub(super) fn publish(&self, content: impl Display) -> Result<()> {
+        let page = shell::root().join(PAGE);
+        let text = fs::read_to_string(&page).with_context(|| format!("cannot read {PAGE}"))?;
+        let [begin, end] = self.marks();
+        let text = self.replace(&text, &format!("\n{content}\n"));
+        write(&page, &text.with_context(|| format!("{PAGE} must have the lines\n{begin}{end}"))?)
     }
-    Ok(())
+
+    fn marks(&self) -> [String; 2] {
+        ["what follows", "the end of what"]
+            .map(|what| format!("<!-- {what} is written by `{}` -->\n", self.0))
+    }
+
+    fn replace(&self, text: &str, part: &str) -> Option<String> {
+        let [first, last] = self.marks();
+        let begin = text.find(&first)? + first.len();
+        let end = begin + text[begin..].find(&last)?;
+        Some(format!("{}{part}{}", &text[..begin], &text[end..]))
+    }
 }
 
-fn write(file: &Path, text: &str) -> Result<()> {
+pub(super) fn write(file: &Path, text: &str) -> Result<()> {
     fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
@@ -92,14 +73,15 @@ mod tests {
 
     #[test]
     fn only_what_lies_between_the_marks_is_replaced() {
-        let page = format!("by hand\n{BEGIN}old\n{END}by hand, too\n");
-        assert_eq!(replace(&page, "new\n"), Some(format!("by hand\n{BEGIN}new\n{END}by hand, too\n")));
-        assert_eq!(replace("no marks", "new"), None);
+        let [begin, end] = COSTS.marks();
+        let page = |part: &str| format!("by hand\n{begin}{part}{end}by hand, too\n");
+        assert_eq!(COSTS.replace(&page("old\n"), "new\n"), Some(page("new\n")));
+        assert_eq!(STRICT.replace(&page("old\n"), "new\n"), None);
     }
 
     #[test]
     fn the_page_has_the_marks() {
         let text = fs::read_to_string(shell::root().join(PAGE)).unwrap();
-        assert!(replace(&text, "").is_some());
+        assert!(COSTS.replace(&text, "").is_some() && STRICT.replace(&text, "").is_some());
     }
 }

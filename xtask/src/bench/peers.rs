@@ -59,7 +59,7 @@ pub(super) struct Launch<'a> {
 pub(super) const HAPROXY: &str = "haproxy";
 pub(super) const UNBUSY: &str = "unbusy";
 
-pub(super) const PEERS: [Peer; 7] = [
+pub(super) static PEERS: [Peer; 7] = [
     Peer {
         name: HAPROXY,
         source: Source::Debian(&haproxy::PROGRAM),
@@ -121,6 +121,11 @@ pub(super) const PEERS: [Peer; 7] = [
 /// For the option `--peer`.
 pub(super) fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(PEERS.iter().map(|peer| peer.name))
+}
+
+/// The one that all is about.
+pub(super) fn unbusy() -> &'static Peer {
+    PEERS.iter().find(|peer| peer.name == UNBUSY).expect("unbusy is in the list")
 }
 
 impl Peer {
