@@ -59,6 +59,20 @@ fn behind_a_select_that_is_rejected_in_its_last_try_every_command_gets_its_error
 }
 
 #[test]
+fn a_command_of_which_a_part_came_before_the_failure_gets_the_error_as_well() {
+    let mut session = that_waited("SELECT 3\r\nGE");
+    assert_eq!(sent(&mut session), "SELECT 3\r\n");
+    assert_eq!(hear(&mut session, BUSY), BUSY);
+    session.unpoison();
+    let mut out = Out::default();
+    session.client_bytes(b"T k\r\n", LATER, &mut out).unwrap();
+    assert_eq!(out.to_client(&[]), BUSY.as_bytes());
+    session.unpoison();
+    session.client_bytes(b"PING\r\n", LATER, &mut Out::default()).unwrap();
+    assert_eq!(sent(&mut session), "PING\r\n");
+}
+
+#[test]
 fn in_a_transaction_a_select_that_is_rejected_in_its_last_try_keeps_nothing_from_the_server() {
     let mut session = Session::new(Policy { max_wait: Duration::from_secs(1), ..Policy::default() });
     session.client_bytes(b"MULTI\r\n", Time::ZERO, &mut Out::default()).unwrap();

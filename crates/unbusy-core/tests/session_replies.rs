@@ -864,6 +864,18 @@ fn the_largest_command_that_servers_take_is_taken() {
     assert!(matches!(result, Ok(None)), "{result:?}");
 }
 
+#[test]
+fn a_scout_is_small_and_answered_at_once() {
+    let scout = |command: &[u8]| {
+        let mut session = Session::new(Policy::default());
+        session.client_bytes(command, NOW, &mut Out::default()).unwrap();
+        session.ask().scout
+    };
+    assert!(scout(&cmd("SET k v")));
+    assert!(!scout(&cmd("BLPOP k 0")));
+    assert!(!scout(&cmd(&format!("SET k {}", "x".repeat(20_000)))));
+}
+
 /// One of the things that may happen to a session.
 #[derive(Debug, Clone)]
 enum Act {
