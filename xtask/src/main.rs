@@ -148,6 +148,15 @@ Examples:
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Measure what many proxies in front of one busy server cost it.
+    ///
+    /// `cargo xtask sidecars --help` tells more.
+    #[command(disable_help_flag = true)]
+    Sidecars {
+        /// What to pass on to the program.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Run everything that must pass: the same as CI does.
     #[command(after_help = steps::help())]
     Test {
@@ -179,6 +188,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Torture { args } => return torture::torture(&args),
         Chore::Load { args } => return torture::load(&args),
         Chore::Waiting { args } => return torture::waiting(&args),
+        Chore::Sidecars { args } => return torture::sidecars(&args),
         Chore::Test { skip_python, only } => steps::run(skip_python, &only)?,
     }
     Ok(ExitCode::SUCCESS)

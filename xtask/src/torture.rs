@@ -1,4 +1,4 @@
-//! `cargo xtask torture`, `load` and `waiting`: build what is needed and run the programs of `crates/torture`, a package of its
+//! `cargo xtask torture`, `load`, `waiting` and `sidecars`: build what is needed and run the programs of `crates/torture`, a package of its
 //! own so that other chores need not build its clients.
 
 use std::process::{Command, ExitCode, Stdio};
@@ -22,6 +22,10 @@ pub(crate) fn load(args: &[String]) -> Result<ExitCode> {
 
 pub(crate) fn waiting(args: &[String]) -> Result<ExitCode> {
     run(program("waiting", args)?, args)
+}
+
+pub(crate) fn sidecars(args: &[String]) -> Result<ExitCode> {
+    run(program("sidecars", args)?, args)
 }
 
 fn asks_for_help(args: &[String]) -> bool {

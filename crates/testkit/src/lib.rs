@@ -27,6 +27,7 @@ mod client;
 mod flavor;
 mod frame;
 mod leash;
+mod proc;
 mod proxy;
 mod relay;
 mod reply;

@@ -1,7 +1,6 @@
 //! The `unbusy` binary under test.
 
 use std::{
-    fs,
     io::{BufRead, BufReader},
     path::Path,
     process::{ChildStderr, Command, ExitStatus, Stdio},
@@ -12,7 +11,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::leash::OwnedChild;
+use crate::{leash::OwnedChild, proc};
 
 const START_LIMIT: Duration = Duration::from_secs(20);
 const LISTENING: &str = "listening on ";
@@ -76,24 +75,17 @@ impl Proxy {
 
     /// The memory it occupies.
     pub fn rss_bytes(&self) -> u64 {
-        let statm = self.proc_file("statm");
-        let pages: u64 = nth_number(&statm, 1);
-        pages * rustix::param::page_size() as u64
+        proc::rss_bytes(self.pid())
     }
 
     /// The processor time it has used, of all its threads.
     pub fn cpu_time(&self) -> Duration {
-        let stat = self.proc_file("stat");
-        // The program's name, in parentheses, may contain blanks; the fields behind it are counted from 3.
-        let fields = stat.rsplit(')').next().unwrap_or_default();
-        let ticks = nth_number(fields, 14 - 3) + nth_number(fields, 15 - 3);
-        Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+        proc::cpu_time(self.pid())
     }
 
     /// How many files and sockets it has open.
     pub fn open_files(&self) -> usize {
-        let path = format!("/proc/{}/fd", self.pid());
-        fs::read_dir(&path).unwrap_or_else(|e| panic!("{path}: {e}")).count()
+        proc::open_files(self.pid())
     }
 
     /// Sends SIGTERM.
@@ -122,16 +114,6 @@ impl Proxy {
             thread::sleep(Duration::from_millis(2));
         }
     }
-
-    fn proc_file(&self, name: &str) -> String {
-        let path = format!("/proc/{}/{name}", self.pid());
-        fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
-    }
-}
-
-fn nth_number(text: &str, n: usize) -> u64 {
-    let field = text.split_whitespace().nth(n).and_then(|field| field.parse().ok());
-    field.unwrap_or_else(|| panic!("no number in field {n} of {text:?}"))
 }
 
 fn address_in(line: &str) -> Option<&str> {

@@ -12,7 +12,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{Client, Flavor, Reply, leash::OwnedChild};
+use crate::{Client, Flavor, Reply, leash::OwnedChild, proc};
 
 const START_LIMIT: Duration = Duration::from_secs(20);
 const PORT_TRIES: usize = 8;
@@ -85,6 +85,11 @@ impl Server {
     /// A new connection over TCP.
     pub fn client(&self) -> Client {
         Client::connect(&self.address)
+    }
+
+    /// The processor time it has used, of all its threads.
+    pub fn cpu_time(&self) -> Duration {
+        proc::cpu_time(self.pid())
     }
 
     /// How many commands the server has rejected with BUSY so far.
