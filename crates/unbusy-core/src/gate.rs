@@ -34,10 +34,12 @@ const PATIENCE_MIN: Duration = Duration::from_millis(100);
 /// The time between two further scouts doubles up to this.
 const SCOUT_GAP_MAX: Duration = Duration::from_secs(5);
 /// While an episode is young, tries are no further apart than this, so that few wait for long after a usual script; and
-/// while it is new, than that, unless the server takes long to reject them, since it has many proxies.
+/// while it is new, than that, if it is known how many others there may be that try.
 const TRY_MAX_YOUNG: Duration = Duration::from_millis(25);
 const TRY_MAX_NEW: Duration = Duration::from_millis(8);
 const NEW: Duration = Duration::from_secs(3);
+/// All gates of a server together try no more often than this, of which a rejection takes the server about a tenth.
+const TRY_SHARE: Duration = Duration::from_micros(200);
 /// Between two tries while a script that came through this process is unanswered: its reply will tell.
 const TRY_BESIDE_SCRIPT: Duration = Duration::from_secs(1);
 /// A try that met a stall took long although the line is short; the next one is no later than this.
@@ -124,6 +126,7 @@ enum Phase {
 #[derive(Debug)]
 pub struct Gate {
     pace: Pace,
+    gates: Option<u32>,
     phase: Phase,
     lease: Lease,
     waiting: BTreeMap<Ticket, Ask>,
@@ -139,6 +142,7 @@ impl Gate {
     pub fn new(threshold: Option<Duration>) -> Self {
         Self {
             pace: Pace::default(),
+            gates: None,
             phase: Phase::Open,
             lease: Lease::new(threshold),
             waiting: BTreeMap::new(),
@@ -326,6 +330,12 @@ impl Gate {
     /// The threshold was read from the server.
     pub fn set_threshold(&mut self, threshold: Option<Duration>) {
         self.lease.set_threshold(threshold);
+    }
+
+    /// How many connections the server has, and how many of them are this gate's. So many gates there may be, which share
+    /// the tries that the server can bear.
+    pub fn set_clients(&mut self, clients: u32, mine: u32) {
+        self.gates = Some(clients.div_ceil(mine.max(1)).max(1));
     }
 
     /// Moves on to `now` and returns when to call again. Call it after every other call, too.
@@ -593,9 +603,10 @@ impl Gate {
         let Pace { first, longest } = self.pace;
         let Phase::Busy(episode) = &mut self.phase else { return };
         let age = now - episode.since;
-        let young = if age < NEW { (took * 4).clamp(TRY_MAX_NEW, TRY_MAX_YOUNG) } else { TRY_MAX_YOUNG };
+        let young = if age < NEW && self.gates.is_some() { TRY_MAX_NEW } else { TRY_MAX_YOUNG };
         let longest = (age / 200).max(young).min(longest).max(first);
-        let wait = (age / 16).clamp(first, longest).max((round_trip * 2).min(TRY_MAX));
+        let share = TRY_SHARE * self.gates.unwrap_or_default();
+        let wait = (age / 16).clamp(first, longest).max(share.max(round_trip * 2).min(TRY_MAX));
         episode.next_try = now + wait;
         episode.patience = patience;
         episode.hinted = false;

@@ -1,4 +1,5 @@
-//! What a server is asked of itself, since the lease depends on it: its threshold, and how it reads its connections.
+//! What a server is asked of itself: its threshold and how it reads its connections, since the lease depends on that, and
+//! how many there are, since those who wait for its being free share what it can bear.
 
 use std::time::Duration;
 
@@ -12,7 +13,9 @@ use std::time::Duration;
 /// survey.hear(Some(&[b"busy-reply-threshold", b"5000"]));
 /// assert_eq!(survey.question(), Some(["CONFIG", "GET", "io-threads*"].as_slice()));
 /// survey.hear(Some(&[b"io-threads", b"1"]));
-/// assert_eq!(survey.question(), None);
+/// assert_eq!(survey.question(), Some(["INFO", "clients"].as_slice()));
+/// survey.hear(Some(&[b"# Clients\r\nconnected_clients:12\r\n"]));
+/// assert_eq!((survey.question(), survey.clients()), (None, Some(12)));
 /// assert_eq!((survey.threshold(), survey.one_read()), (Some(Duration::from_secs(5)), false));
 /// ```
 #[derive(Debug, Clone)]
@@ -20,6 +23,7 @@ pub struct Survey {
     step: Option<Step>,
     threshold: Option<Duration>,
     one_read: bool,
+    clients: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +33,7 @@ enum Step {
     OldThreshold,
     Threads,
     Version,
+    Clients,
 }
 
 impl Survey {
@@ -38,6 +43,7 @@ impl Survey {
             step: Some(if threshold { Step::Threshold } else { Step::Threads }),
             threshold: None,
             one_read: true,
+            clients: None,
         }
     }
 
@@ -48,6 +54,7 @@ impl Survey {
             Step::OldThreshold => &["CONFIG", "GET", "lua-time-limit"],
             Step::Threads => &["CONFIG", "GET", "io-threads*"],
             Step::Version => &["INFO", "server"],
+            Step::Clients => &["INFO", "clients"],
         };
         Some(words)
     }
@@ -64,13 +71,17 @@ impl Survey {
             (Some(Step::OldThreshold), Some(_)) => Some(Step::Threads),
             (Some(Step::Threads), Some(words)) => {
                 self.one_read = reads_in_threads(words);
-                None
+                Some(Step::Clients)
             }
             (Some(Step::Version), Some([info])) => {
                 self.one_read = may_read_in_threads(info);
+                Some(Step::Clients)
+            }
+            (Some(Step::Clients), Some([info])) => {
+                self.clients = line(info, b"connected_clients:").and_then(number);
                 None
             }
-            (Some(Step::Version) | None, _) => None,
+            (Some(Step::Version | Step::Clients) | None, _) => None,
             // Where one CONFIG is refused the others are, and each would be a line in the log of a server with ACLs.
             (Some(_), None) => Some(Step::Version),
         };
@@ -79,6 +90,11 @@ impl Survey {
     /// The threshold; zero: the server never answers BUSY. `None`: it did not tell.
     pub const fn threshold(&self) -> Option<Duration> {
         self.threshold
+    }
+
+    /// How many connections it has, as far as it told.
+    pub const fn clients(&self) -> Option<u32> {
+        self.clients
     }
 
     /// [`Policy::one_read`](crate::Policy::one_read), as long as nothing else makes it necessary. Where the server tells
@@ -100,16 +116,19 @@ fn reads_in_threads(words: &[&[u8]]) -> bool {
 fn may_read_in_threads(info: &[u8]) -> bool {
     /// Of Redis as well: its threads of 8.0 read for themselves, too.
     const FIRST: u64 = 8;
-    let major = |name: &[u8]| {
-        let line = info.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name))?;
-        number(line.split(|byte| *byte == b'.').next()?)
-    };
+    let major = |name: &[u8]| number::<u64>(line(info, name)?.split(|byte| *byte == b'.').next()?);
     // Valkey calls itself Redis 7.2 as well, for those who look for that.
     let version = major(b"valkey_version:").or_else(|| major(b"redis_version:"));
     version.is_none_or(|version| version >= FIRST)
 }
 
-fn number(digits: &[u8]) -> Option<u64> {
+/// What follows the name in a line of `INFO`.
+fn line<'i>(info: &'i [u8], name: &[u8]) -> Option<&'i [u8]> {
+    let line = info.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name))?;
+    Some(line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+fn number<N: std::str::FromStr>(digits: &[u8]) -> Option<N> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
@@ -134,7 +153,9 @@ mod tests {
             survey.hear(None);
             assert_eq!(survey.question(), Some(["INFO", "server"].as_slice()));
             survey.hear(answer);
-            assert_eq!((survey.question(), survey.threshold()), (None, None));
+            assert_eq!(survey.question().is_none(), answer.is_none());
+            survey.hear(answer);
+            assert_eq!((survey.question(), survey.threshold(), survey.clients()), (None, None, None));
             survey.one_read()
         };
         assert!(one_read(None), "a server that tells nothing");

@@ -124,7 +124,11 @@ impl Drop for Pair<'_> {
         if let Place::Waiting(ticket) | Place::Sent(ticket) = self.place {
             self.shared.leave(ticket, sync::now());
         }
-        self.shared.remove_scripts(self.worker, self.scripts_counted);
+        if self.scripts_counted > 0 {
+            self.shared.remove_scripts(self.worker, self.scripts_counted);
+            // Nobody will hear of its end.
+            self.shared.script_answered(sync::now());
+        }
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     busy: AtomicBool,
     /// `Policy::one_read`, which is taken to be so until the server has told.
     one_read: AtomicBool,
+    /// How many connections the server has, if that is known.
+    clients: AtomicU32,
     stage: AtomicU8,
     pub(crate) connections: AtomicU32,
     /// Scripts in flight, one counter per worker; each is written by its own worker only.
@@ -70,6 +72,7 @@ impl Shared {
             proof_wanted_after: AtomicU64::new(0),
             busy: AtomicBool::new(false),
             one_read: AtomicBool::new(true),
+            clients: AtomicU32::new(0),
             stage: AtomicU8::new(Stage::Running as u8),
             connections: AtomicU32::new(0),
             scripts: (0..workers).map(|_| ScriptCount::default()).collect(),
@@ -100,6 +103,10 @@ impl Shared {
     /// Whether a connection may send without asking. Without strict order only BUSY stands in its way.
     pub(crate) fn is_free(&self, now: Time) -> bool {
         now.as_nanos() < self.free_until.load(Relaxed) || (!self.policy.strict && !self.busy.load(Relaxed))
+    }
+
+    pub(crate) fn set_clients(&self, clients: u32) {
+        self.clients.store(clients, Relaxed);
     }
 
     pub(crate) fn one_read(&self) -> bool {
@@ -236,6 +243,10 @@ impl Shared {
         let mut guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let inner = &mut *guard;
         let was_deserted = inner.gate.is_deserted();
+        let clients = self.clients.load(Relaxed);
+        if clients > 0 {
+            inner.gate.set_clients(clients, self.connections.load(Relaxed));
+        }
         let result = change(inner);
         // A script that ends meanwhile is not counted here, or finds the server busy and tells the gate.
         self.busy.store(inner.gate.busy().is_some(), SeqCst);

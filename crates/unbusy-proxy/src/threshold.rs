@@ -75,6 +75,7 @@ impl Known {
     fn learn(&mut self, shared: &Shared, survey: &Survey, given: bool) {
         self.something = true;
         shared.set_threaded_reads(survey.one_read());
+        shared.set_clients(survey.clients().unwrap_or_default());
         if given {
             return;
         }

@@ -24,8 +24,8 @@ pub(crate) struct Door {
 }
 
 /// The state of one server connection.
-#[derive(Default)]
 struct Line {
+    gate: Arc<Gate>,
     /// WATCH is in force.
     watching: AtomicBool,
     /// Bytes sent so far, and how many of them were sent no later than the last command that is answered, by all callers
@@ -35,13 +35,27 @@ struct Line {
     answered: AtomicU64,
 }
 
+impl Line {
+    fn new(gate: Arc<Gate>) -> Self {
+        gate.line_is_made();
+        Self { gate, watching: AtomicBool::new(false), sent: AtomicU64::new(0), answered: AtomicU64::new(0) }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.gate.line_is_gone();
+    }
+}
+
 impl Door {
     /// `tls`: what is in flight to the server must be a single record ([`unbusy_core::Policy::one_read`]).
     pub(crate) fn new(address: &str, tls: bool, policy: &Policy) -> Self {
+        let gate = Gate::of(address, policy);
         Self {
-            gate: Gate::of(address, policy),
+            line: Arc::new(Line::new(Arc::clone(&gate))),
+            gate,
             policy: unbusy_core::Policy { one_read: tls, ..policy.engine },
-            line: Arc::default(),
             #[cfg(feature = "aio")]
             alarm: None,
         }
@@ -50,7 +64,7 @@ impl Door {
     /// The same gate for a connection of its own.
     pub(crate) fn next(&self) -> Self {
         Self {
-            line: Arc::default(),
+            line: Arc::new(Line::new(Arc::clone(&self.gate))),
             #[cfg(feature = "aio")]
             alarm: None,
             ..self.clone()

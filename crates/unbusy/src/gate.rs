@@ -43,6 +43,9 @@ pub(crate) struct Gate {
     busy: AtomicBool,
     /// `unbusy_core::Policy::one_read`, which is taken to be so until the server has told.
     one_read: AtomicBool,
+    /// How many connections the server has, if that is known, and how many are ours.
+    clients: AtomicU32,
+    lines: AtomicU32,
     /// When the server is to be asked of itself again.
     survey_due: AtomicU64,
     /// A policy states the threshold.
@@ -87,6 +90,8 @@ impl Gate {
             proof_wanted_after: AtomicU64::new(0),
             busy: AtomicBool::new(false),
             one_read: AtomicBool::new(true),
+            clients: AtomicU32::new(0),
+            lines: AtomicU32::new(0),
             survey_due: AtomicU64::new(0),
             threshold_is_given: AtomicBool::new(false),
             scripts_in_flight: AtomicU32::new(0),
@@ -149,6 +154,14 @@ impl Gate {
         self.one_read.load(Relaxed)
     }
 
+    pub(crate) fn line_is_made(&self) {
+        self.lines.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn line_is_gone(&self) {
+        self.lines.fetch_sub(1, Relaxed);
+    }
+
     /// What somebody is to ask the server now; for each period it is said to one only.
     pub(crate) fn survey(&self) -> Option<Survey> {
         let (now, due) = (now(), self.survey_due.load(Relaxed));
@@ -161,6 +174,7 @@ impl Gate {
     /// What the server said, or that it refused some of it.
     pub(crate) fn learn(self: &Arc<Self>, survey: &Survey, refused: bool) {
         self.one_read.store(survey.one_read(), Relaxed);
+        self.clients.store(survey.clients().unwrap_or_default(), Relaxed);
         match (self.threshold_is_given.load(Relaxed), refused) {
             (false, _) => self.set_threshold(survey.threshold().unwrap_or(DEFAULT_THRESHOLD)),
             // Nothing is gained by being refused again.
@@ -246,6 +260,10 @@ impl Gate {
     fn with<R>(self: &Arc<Self>, change: impl FnOnce(&mut Inner, Time) -> R) -> R {
         let now = now();
         let mut inner = lock(&self.inner);
+        let clients = self.clients.load(Relaxed);
+        if clients > 0 {
+            inner.gate.set_clients(clients, self.lines.load(Relaxed));
+        }
         let result = change(&mut inner, now);
         // A script that ends meanwhile is not counted here, or finds the server busy and tells the gate.
         self.busy.store(inner.gate.busy().is_some(), SeqCst);
