@@ -4,6 +4,7 @@
 //! [`Proxy::start`] opens the listeners and serves on threads of its own until a [`Stopper`] ends it.
 
 mod config;
+mod inquiry;
 mod listen;
 mod notices;
 mod pair;
@@ -27,11 +28,12 @@ use tokio::sync::mpsc;
 use unbusy_core::Policy;
 
 pub use config::{Address, BusyThreshold, Config, HoldKinds, ListenerTls, Ordering, Upstream, UpstreamTls};
+pub use inquiry::{Inquiry, InquiryError};
 use listen::Listener;
 use serve::Seat;
 use shared::{Shared, Stage};
 use stream::Stream;
-use upstream::Connector;
+pub use upstream::Connector;
 use worker::{Accepted, Order, Worker};
 
 /// Why a proxy could not start.
@@ -118,7 +120,7 @@ impl Proxy {
         refuse_itself(&config.upstream.address, &addresses)?;
         let context = worker::Context {
             shared: Arc::new(Shared::new(policy(&config), threshold(&config), config.threads.max(1))),
-            connector: Arc::new(Connector::new(&config)?),
+            connector: Arc::new(Connector::new(&config.upstream, config.connect_timeout)?),
             tls: config.listener_tls.as_ref().map(tls::acceptor).transpose()?,
         };
         let workers = (0..config.threads.max(1)).map(|index| worker::start(index, context.clone()));

@@ -7,14 +7,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::ReadBuf;
-use unbusy_core::resp::{ReplyScanner, Scanned, args};
+use unbusy_core::resp::args;
 use unbusy_core::{DEFAULT_THRESHOLD, Survey};
 
 use crate::config::Upstream;
+use crate::inquiry::Inquiry;
 use crate::notices;
 use crate::shared::Shared;
-use crate::stream::Stream;
 use crate::sync;
 use crate::upstream::Connector;
 
@@ -26,7 +25,6 @@ const RETRY: Duration = Duration::from_millis(250);
 /// While the server is busy and nobody waits for its end, the question tells when the episode is over.
 const RETRY_DESERTED: Duration = Duration::from_secs(1);
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
-const REPLY_BYTES_MAX: usize = 64 * 1024;
 
 /// Asks again and again. If the threshold was given, the rest is asked for only as long as it is answered.
 pub(crate) async fn follow(shared: Arc<Shared>, connector: Arc<Connector>, upstream: Upstream, given: bool) {
@@ -117,19 +115,16 @@ enum Answer {
 }
 
 async fn read(connector: &Connector, upstream: &Upstream, mut survey: Survey) -> io::Result<Answer> {
-    let mut stream = connector.connect().await?;
+    let mut server = Inquiry::on(connector.connect().await?);
     let mut refused = None;
-    if let Some(password) = &upstream.password {
-        let user = upstream.username.as_deref();
-        let words: Vec<&str> = ["AUTH"].into_iter().chain(user).chain([password.as_str()]).collect();
-        let reply = ask(&mut stream, &words).await?;
+    if let Some(reply) = server.log_in(upstream).await? {
         if is_passing(&reply) {
             return Ok(Answer::NotNow);
         }
         refused = refusal(&reply);
     }
     while let Some(question) = survey.question() {
-        let reply = ask(&mut stream, question).await?;
+        let reply = server.ask(question).await?;
         if is_passing(&reply) {
             return Ok(Answer::NotNow);
         }
@@ -160,29 +155,4 @@ fn refusal(reply: &[u8]) -> Option<String> {
 /// Whether the server refuses only for a while.
 fn is_passing(reply: &[u8]) -> bool {
     [b"-BUSY ".as_slice(), b"-LOADING "].iter().any(|start| reply.starts_with(start))
-}
-
-async fn ask(stream: &mut Stream, words: &[&str]) -> io::Result<Vec<u8>> {
-    let words: Vec<String> = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
-    let request = format!("*{}\r\n{}", words.len(), words.concat());
-    let mut written = 0;
-    while written < request.len() {
-        written += std::future::poll_fn(|cx| stream.poll_write(cx, &request.as_bytes()[written..])).await?;
-    }
-    std::future::poll_fn(|cx| stream.poll_flush(cx)).await?;
-    let (mut reply, mut scanner, mut scratch) = (Vec::new(), ReplyScanner::default(), [0; 1024]);
-    loop {
-        let mut buffer = ReadBuf::new(&mut scratch);
-        std::future::poll_fn(|cx| stream.poll_read(cx, &mut buffer)).await?;
-        let bytes = buffer.filled();
-        if bytes.is_empty() || reply.len() > REPLY_BYTES_MAX {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        reply.extend_from_slice(bytes);
-        match scanner.scan(bytes) {
-            Ok(Scanned::Complete(_)) => return Ok(reply),
-            Ok(Scanned::Partial) => {}
-            Err(error) => return Err(io::Error::other(error)),
-        }
-    }
 }
