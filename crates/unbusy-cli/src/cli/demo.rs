@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use unbusy_proxy::Config;
 
-use super::engine::{EngineArgs, StrayTls};
+use super::engine::EngineArgs;
 use super::error::UsageError;
 use super::origins::Origins;
 use super::proxy::DEFAULT_UPSTREAM;
 use super::sources::Origin;
+use super::upstream_tls::StrayTls;
 use super::url::ServerUrl;
 use crate::logging::{LogSettings, Usual};
 

@@ -1,11 +1,12 @@
 //! The options that every command with a proxy in it has.
 #![allow(clippy::doc_markdown, reason = "the comments on options are their help texts")]
 
-use unbusy_proxy::{Config, HoldKinds, UpstreamTls};
+use unbusy_proxy::{Config, HoldKinds};
 
 use super::error::UsageError;
 use super::parse::{self, Hold};
-use super::sources::{Origin, Sources};
+use super::sources::Sources;
+use super::upstream_tls::{StrayTls, UpstreamTlsArgs};
 use super::url::ServerUrl;
 use crate::logging::{LogSettings, Usual};
 
@@ -36,21 +37,8 @@ pub(crate) struct EngineArgs {
     #[arg(long, value_name = "NUMBER", help_heading = "Limits", allow_hyphen_values = true)]
     threads: Option<String>,
 
-    /// PEM file of the authorities that may sign the server's certificate [default: the system's]
-    #[arg(long, value_name = "FILE", help_heading = "TLS to the server (rediss://)")]
-    upstream_ca: Option<String>,
-
-    /// Name to expect in the server's certificate [default: the host]
-    #[arg(long, value_name = "NAME", help_heading = "TLS to the server (rediss://)")]
-    upstream_sni: Option<String>,
-
-    /// PEM file of the certificate to show to the server
-    #[arg(long, value_name = "FILE", help_heading = "TLS to the server (rediss://)")]
-    upstream_cert: Option<String>,
-
-    /// PEM file of that certificate's private key
-    #[arg(long, value_name = "FILE", help_heading = "TLS to the server (rediss://)")]
-    upstream_key: Option<String>,
+    #[command(flatten)]
+    tls: UpstreamTlsArgs,
 
     /// How log lines look on standard error: text or json [default: text]
     #[arg(long, value_name = "text|json", help_heading = "Log")]
@@ -63,14 +51,6 @@ pub(crate) struct EngineArgs {
     /// TOML file with settings
     #[arg(long, value_name = "FILE")]
     config: Option<String>,
-}
-
-/// What TLS settings in the environment or the file are if the server has no TLS. An option is a mistake then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StrayTls {
-    Mistake,
-    /// They can be those of an `unbusy proxy` with the same environment and file.
-    Ignored,
 }
 
 impl EngineArgs {
@@ -99,7 +79,7 @@ impl EngineArgs {
         let threshold = from.one("busy-threshold", self.busy_threshold.as_ref(), parse::busy_threshold)?;
         let timeout = from.one("connect-timeout", self.connect_timeout.as_ref(), parse::positive_duration)?;
         Ok(Config {
-            upstream: server.upstream(self.upstream_tls(from, server, stray)?),
+            upstream: server.upstream(self.tls.settings(from, server, stray)?),
             max_wait: from
                 .one("max-wait", self.max_wait.as_ref(), parse::duration)?
                 .unwrap_or(default.max_wait),
@@ -112,47 +92,6 @@ impl EngineArgs {
             connect_timeout: timeout.unwrap_or(default.connect_timeout),
             ..default
         })
-    }
-
-    fn upstream_tls(
-        &self,
-        from: &Sources,
-        server: &ServerUrl,
-        stray: StrayTls,
-    ) -> Result<UpstreamTls, UsageError> {
-        if !server.tls {
-            self.refuse_tls(from, server, stray)?;
-            return Ok(UpstreamTls::default());
-        }
-        let cert = ("upstream-cert", self.upstream_cert.as_ref());
-        let key = ("upstream-key", self.upstream_key.as_ref());
-        Ok(UpstreamTls {
-            ca: from.one("upstream-ca", self.upstream_ca.as_ref(), parse::path)?,
-            server_name: from.one("upstream-sni", self.upstream_sni.as_ref(), parse::server_name)?,
-            client_cert: from.both(cert, key, parse::path)?,
-        })
-    }
-
-    fn refuse_tls(&self, from: &Sources, server: &ServerUrl, stray: StrayTls) -> Result<(), UsageError> {
-        let options = [
-            ("upstream-ca", &self.upstream_ca),
-            ("upstream-sni", &self.upstream_sni),
-            ("upstream-cert", &self.upstream_cert),
-            ("upstream-key", &self.upstream_key),
-        ];
-        for (name, flag) in options {
-            match from.origin(name, flag.as_ref())? {
-                None => {}
-                Some(Origin::Variable(_) | Origin::File { .. }) if stray == StrayTls::Ignored => {}
-                Some(origin) => {
-                    return Err(UsageError::new(format!(
-                        "{origin} is for TLS, but the server is {server}; \
-                         write the upstream like rediss://host:6380"
-                    )));
-                }
-            }
-        }
-        Ok(())
     }
 }
 

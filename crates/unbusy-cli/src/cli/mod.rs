@@ -8,6 +8,7 @@ mod parse;
 mod proxy;
 mod run;
 mod sources;
+mod upstream_tls;
 mod url;
 
 pub(crate) use demo::{DemoArgs, DemoServer, DemoSettings};

@@ -3,11 +3,12 @@
 
 use unbusy_proxy::{Config, ListenerTls};
 
-use super::engine::{EngineArgs, StrayTls};
+use super::engine::EngineArgs;
 use super::error::UsageError;
 use super::origins::Origins;
 use super::parse;
 use super::sources::Sources;
+use super::upstream_tls::StrayTls;
 use super::url::{self, ServerUrl};
 use crate::logging::{LogSettings, Usual};
 

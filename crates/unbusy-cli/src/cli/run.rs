@@ -5,12 +5,13 @@ use std::ffi::OsString;
 
 use unbusy_proxy::{Address, Config};
 
-use super::engine::{EngineArgs, StrayTls};
+use super::engine::EngineArgs;
 use super::error::UsageError;
 use super::origins::Origins;
 use super::parse;
 use super::proxy::DEFAULT_UPSTREAM;
 use super::sources::{Origin, Sources, variable_text};
+use super::upstream_tls::StrayTls;
 use super::url::{ServerUrl, is_for_tls};
 use crate::logging::{LogSettings, Usual};
 
