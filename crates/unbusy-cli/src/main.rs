@@ -1,7 +1,8 @@
 //! The `unbusy` command.
 //!
 //! `cli` turns what the user wrote (options, variables, a file) into checked settings and knows every message about
-//! mistakes; `commands` does what was asked; this file only picks the command and the exit code.
+//! mistakes; `commands` does what was asked; `asking` puts questions to a server for some of them; this file only picks the command and the exit code.
+mod asking;
 mod cli;
 mod commands;
 mod logging;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         Command::Proxy(args) => commands::proxy::run(args),
         Command::Run(args) => commands::run::run(args),
         Command::Demo(args) => commands::demo::run(args),
+        Command::Status(args) => commands::status::run(args),
     };
     result.unwrap_or_else(|error| {
         // Not eprintln, which panics when nobody reads standard error any more.

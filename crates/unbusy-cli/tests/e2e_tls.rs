@@ -15,6 +15,7 @@ use std::{
 use e2e_support::{PATIENCE, on_every_server, proxy, proxy_to, wait_until};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use redis::{Client, ClientTlsConfig, Commands as _, Connection, RedisResult, TlsCertificates};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use testkit::{BusyScript, Flavor, Proxy, Server, ServerBuilder};
 
@@ -97,6 +98,30 @@ fn the_server_can_be_reached_by_tls() {
     let server = TlsServer::start(&pki, "no");
     let proxy = proxy_to(&server.url(), &["--upstream-ca", pki.ca()]);
     assert_works(&server.server, &mut connect(&proxy.url()).expect("a connection"));
+}
+
+#[test]
+fn the_state_of_a_server_is_seen_through_tls() {
+    let pki = Pki::new();
+    let server = TlsServer::start(&pki, "no");
+    let status = |ca: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_unbusy"));
+        command
+            .args(["status", &server.url(), "--timeout", "300ms", "--upstream-ca", ca])
+            .stdin(Stdio::null());
+        command.output().expect("the binary").status.code()
+    };
+    assert_eq!(status(pki.ca()), Some(0), "open");
+    assert_eq!(status("/nonexistent.pem"), Some(2), "a mistake");
+    assert_eq!(status(Pki::new().ca()), Some(4), "not the server that was meant");
+    let script = BusyScript::start(server.server.address(), SCRIPT);
+    script.wait_until_busy(server.server.address());
+    assert_eq!(status(pki.ca()), Some(1), "busy");
+    script.join();
+    // The system takes the connection; the handshake is not answered.
+    let pid = i32::try_from(server.server.pid()).ok().and_then(Pid::from_raw).expect("a process");
+    kill_process(pid, Signal::STOP).expect("it runs");
+    assert_eq!(status(pki.ca()), Some(3), "stalled");
 }
 
 #[test]

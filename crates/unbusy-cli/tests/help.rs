@@ -28,6 +28,12 @@ fn of_run() {
 }
 
 #[test]
+fn of_status() {
+    let text = help(&["status", "--help"]);
+    insta::assert_snapshot!(text);
+}
+
+#[test]
 fn the_word_help_is_the_option_help() {
     assert_eq!(help(&["help", "proxy"]), help(&["proxy", "--help"]));
 }

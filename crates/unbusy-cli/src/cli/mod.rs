@@ -7,7 +7,9 @@ mod origins;
 mod parse;
 mod proxy;
 mod run;
+mod server;
 mod sources;
+mod status;
 mod upstream_tls;
 mod url;
 
@@ -15,6 +17,8 @@ pub(crate) use demo::{DemoArgs, DemoServer, DemoSettings};
 pub(crate) use error::UsageError;
 pub(crate) use proxy::{ProxyArgs, ProxySettings};
 pub(crate) use run::{OUTER, RunArgs, RunSettings, Variable};
+pub(crate) use server::ServerSettings;
+pub(crate) use status::StatusArgs;
 pub(crate) use url::ServerUrl;
 
 const EXAMPLES: &str = "\
@@ -24,7 +28,9 @@ Examples:
   unbusy run -- python worker.py
       The same for one program, with nothing to deploy: it finds the proxy in REDIS_URL.
   unbusy demo
-      See what BUSY does to clients, with and without unbusy, in a quarter of a minute.";
+      See what BUSY does to clients, with and without unbusy, in a quarter of a minute.
+  unbusy status redis://10.0.0.5:6379
+      Is the server open, busy or stalled?";
 
 /// Holds Redis and Valkey commands while the server answers BUSY, so that no application ever sees it
 #[derive(Debug, clap::Parser)]
@@ -39,4 +45,5 @@ pub(crate) enum Command {
     Proxy(ProxyArgs),
     Run(RunArgs),
     Demo(DemoArgs),
+    Status(StatusArgs),
 }

@@ -22,8 +22,13 @@ pub(crate) struct Sources {
 #[derive(Debug, Clone)]
 pub(crate) enum Origin {
     Flag(&'static str),
+    /// A word without dashes, by its name in the usage.
+    Argument(&'static str),
     Variable(String),
-    File { key: &'static str, path: PathBuf },
+    File {
+        key: &'static str,
+        path: PathBuf,
+    },
 }
 
 /// A setting, and its value on the command line.
@@ -163,7 +168,7 @@ impl Origin {
     fn example(&self, name: &str) -> String {
         let file = format!("/etc/unbusy/{name}.pem");
         match self {
-            Self::Flag(_) => format!("--{name} {file}"),
+            Self::Flag(_) | Self::Argument(_) => format!("--{name} {file}"),
             Self::Variable(_) => format!("{}={file}", variable_name(name)),
             Self::File { .. } => format!("{name} = {file:?}"),
         }
@@ -172,7 +177,7 @@ impl Origin {
     pub(crate) fn wrong(&self, value: &str, problem: &str) -> UsageError {
         let value = parse::without_secrets(value);
         UsageError::new(match self {
-            Self::Flag(_) | Self::Variable(_) => format!("{self} {value:?}: {problem}"),
+            Self::Flag(_) | Self::Argument(_) | Self::Variable(_) => format!("{self} {value:?}: {problem}"),
             Self::File { key, path } => format!("{key} = {value:?} in {}: {problem}", path.display()),
         })
     }
@@ -182,6 +187,7 @@ impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Flag(name) => write!(f, "--{name}"),
+            Self::Argument(name) => f.write_str(name),
             Self::Variable(name) => f.write_str(name),
             Self::File { key, path } => write!(f, "{key} in {}", path.display()),
         }

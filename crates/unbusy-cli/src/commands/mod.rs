@@ -5,3 +5,4 @@ mod ignored;
 mod open_files;
 pub(crate) mod proxy;
 pub(crate) mod run;
+pub(crate) mod status;
