@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::run(args),
         Command::Demo(args) => commands::demo::run(args),
         Command::Status(args) => commands::status::run(args),
+        Command::Kill(args) => commands::kill::run(args),
     };
     result.unwrap_or_else(|error| {
         // Not eprintln, which panics when nobody reads standard error any more.

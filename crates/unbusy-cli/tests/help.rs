@@ -34,6 +34,12 @@ fn of_status() {
 }
 
 #[test]
+fn of_kill() {
+    let text = help(&["kill", "--help"]);
+    insta::assert_snapshot!(text);
+}
+
+#[test]
 fn the_word_help_is_the_option_help() {
     assert_eq!(help(&["help", "proxy"]), help(&["proxy", "--help"]));
 }

@@ -13,9 +13,10 @@ use unbusy_core::command::Kind;
 use unbusy_core::{Cause, rejected};
 use unbusy_proxy::{Connector, Inquiry, InquiryError, Upstream};
 
-pub(crate) use condition::Condition;
-use condition::{Busy, Running};
-use reply::{Reply, printable};
+use condition::Running;
+pub(crate) use condition::{Busy, Condition};
+pub(crate) use reply::{Reply, printable};
+pub(crate) use words::{ago, millis};
 
 use crate::cli::ServerSettings;
 
@@ -86,6 +87,18 @@ impl Link {
             }
             None => refusal(error),
         })
+    }
+
+    /// The threshold of a server that is not busy, if it may be read.
+    pub(crate) async fn threshold(&mut self) -> Option<Duration> {
+        // Redis 7.0 gave it a new name and keeps the old one as an alias.
+        for name in ["busy-reply-threshold", "lua-time-limit"] {
+            let reply = self.ask(&["CONFIG", "GET", name]).await.ok()?;
+            if let Some(millis) = reply.get(name).and_then(Reply::number) {
+                return Some(Duration::from_millis(millis));
+            }
+        }
+        None
     }
 
     /// What `FUNCTION STATS` tells; nothing if it is over by now, or may not be asked.

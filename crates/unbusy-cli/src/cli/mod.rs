@@ -3,6 +3,7 @@ mod demo;
 mod engine;
 mod error;
 mod file;
+mod kill;
 mod origins;
 mod parse;
 mod proxy;
@@ -15,6 +16,7 @@ mod url;
 
 pub(crate) use demo::{DemoArgs, DemoServer, DemoSettings};
 pub(crate) use error::UsageError;
+pub(crate) use kill::{KillArgs, KillSettings, Wait};
 pub(crate) use proxy::{ProxyArgs, ProxySettings};
 pub(crate) use run::{OUTER, RunArgs, RunSettings, Variable};
 pub(crate) use server::ServerSettings;
@@ -30,7 +32,9 @@ Examples:
   unbusy demo
       See what BUSY does to clients, with and without unbusy, in a quarter of a minute.
   unbusy status redis://10.0.0.5:6379
-      Is the server open, busy or stalled?";
+      Is the server open, busy or stalled?
+  unbusy kill redis://10.0.0.5:6379
+      End what makes it busy, if it can be ended.";
 
 /// Holds Redis and Valkey commands while the server answers BUSY, so that no application ever sees it
 #[derive(Debug, clap::Parser)]
@@ -46,4 +50,5 @@ pub(crate) enum Command {
     Run(RunArgs),
     Demo(DemoArgs),
     Status(StatusArgs),
+    Kill(KillArgs),
 }

@@ -2,6 +2,7 @@
 mod child;
 pub(crate) mod demo;
 mod ignored;
+pub(crate) mod kill;
 mod open_files;
 pub(crate) mod proxy;
 pub(crate) mod run;
