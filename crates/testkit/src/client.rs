@@ -57,6 +57,17 @@ impl Client {
         Self { stream, timeout: DEFAULT_TIMEOUT, buffer: Vec::new(), taken: 0 }
     }
 
+    /// Its own address, as the peer sees it.
+    ///
+    /// # Panics
+    /// When it is connected to a unix socket.
+    pub fn local_address(&self) -> String {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.local_addr().expect("an address").to_string(),
+            Stream::Unix(_) => panic!("a unix socket has no address"),
+        }
+    }
+
     /// How long a read waits before it panics (20 s unless told otherwise).
     pub fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = timeout;

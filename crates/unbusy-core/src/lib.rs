@@ -16,6 +16,7 @@
 //! | [`gate`] | who may send while that is not known: queue, scouts, leader |
 //! | [`session`] | one client and its server connection: window, transactions, replies |
 //! | [`resp`] | where commands and replies end |
+//! | [`Script`] | which script a command runs |
 //! | [`Survey`] | what a server is asked of itself |
 //! | [`Policy`], [`Event`] | what it is told, and what it reports |
 //!
@@ -68,6 +69,7 @@ pub mod gate;
 mod lease;
 mod policy;
 pub mod resp;
+mod script;
 pub mod session;
 mod survey;
 mod time;
@@ -76,6 +78,7 @@ pub use event::{EpisodeReport, Event};
 pub use gate::Gate;
 pub use lease::{DEFAULT_THRESHOLD, Lease};
 pub use policy::Policy;
+pub use script::Script;
 pub use session::Session;
 pub use survey::Survey;
 pub use time::Time;

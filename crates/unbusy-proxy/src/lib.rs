@@ -8,6 +8,7 @@ mod inquiry;
 mod listen;
 mod notices;
 mod pair;
+mod running;
 mod serve;
 mod shared;
 mod stream;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use unbusy_core::{Cause, EpisodeReport, Event};
+use unbusy_core::{Cause, EpisodeReport, Event, Time};
+
+use crate::running::Call;
 
 /// An [`EpisodeReport`] with all its fields; `tracing` wants the level as a word.
 macro_rules! tell {
@@ -15,9 +17,8 @@ macro_rules! tell {
 
 pub(crate) fn log(event: &Event) {
     match event {
-        Event::EpisodeBegan { cause } => {
-            tracing::warn!(cause = cause.name(), "the server is {}; commands are held", words(*cause));
-        }
+        // Told with what makes the server busy.
+        Event::EpisodeBegan { .. } => {}
         Event::EpisodeEnded(report) => tell!(info, report, "the server accepts commands again"),
         Event::EpisodeLeft(report) => tell!(warn, report, "ending while the server is busy"),
         Event::StallBegan => tracing::debug!("the server is silent"),
@@ -40,6 +41,29 @@ pub(crate) fn log(event: &Event) {
             );
         }
         other => tracing::info!(?other, "event"),
+    }
+}
+
+/// The first BUSY of an episode. `culprit`: what makes the server busy, if it came through the proxy.
+pub(crate) fn episode_began(cause: Cause, culprit: Option<&Call>, now: Time) {
+    let (name, what) = (cause.name(), words(cause));
+    match culprit {
+        Some(call) => {
+            let (script, client, running_ms) = (call.to_string(), call.client(), millis(call.age(now)));
+            tracing::warn!(
+                cause = name,
+                script,
+                client,
+                running_ms,
+                "the server is {what}; commands are held"
+            );
+        }
+        None if matches!(cause, Cause::Script | Cause::Function) => tracing::warn!(
+            cause = name,
+            script = "not through this proxy",
+            "the server is {what}; commands are held"
+        ),
+        None => tracing::warn!(cause = name, "the server is {what}; commands are held"),
     }
 }
 

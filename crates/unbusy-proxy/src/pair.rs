@@ -4,6 +4,7 @@
 //! command is unanswered or a reply cannot be written.
 
 use std::cell::RefCell;
+use std::cmp::Ordering;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -18,6 +19,7 @@ use unbusy_core::session::{Out, Pass, Piece, SessionError, Want};
 use unbusy_core::{Session, Time};
 
 use crate::notices;
+use crate::running::{Call, Caller};
 use crate::shared::{Shared, Stage};
 use crate::stream::{Closed, Stream};
 use crate::sync;
@@ -80,6 +82,8 @@ pub(crate) struct Pair<'a> {
     place: Place,
     timer: Option<Pin<Box<Sleep>>>,
     scripts_counted: u32,
+    /// Known by this among those that run scripts, from its first script on.
+    caller: Option<Caller>,
     /// The client cannot be written to any more.
     client_lost: bool,
     client_closed: bool,
@@ -126,6 +130,9 @@ impl Drop for Pair<'_> {
         }
         if self.scripts_counted > 0 {
             self.shared.remove_scripts(self.worker, self.scripts_counted);
+            if let Some(caller) = self.caller {
+                self.shared.running.note(caller, None);
+            }
             // Nobody will hear of its end.
             self.shared.script_answered(sync::now());
         }
@@ -162,6 +169,7 @@ impl<'a> Pair<'a> {
             place: Place::Away,
             timer: None,
             scripts_counted: 0,
+            caller: None,
             client_lost: false,
             client_closed: false,
             waiting_since: None,
@@ -398,12 +406,16 @@ impl<'a> Pair<'a> {
 
     fn count_scripts(&mut self) {
         let (before, after) = (self.scripts_counted, self.session.scripts_in_flight());
-        if after > before {
-            self.shared.add_scripts(self.worker, after - before);
-        } else if after < before {
-            self.shared.remove_scripts(self.worker, before - after);
+        match after.cmp(&before) {
+            Ordering::Greater => self.shared.add_scripts(self.worker, after - before),
+            Ordering::Less => self.shared.remove_scripts(self.worker, before - after),
+            Ordering::Equal => return,
         }
         self.scripts_counted = after;
+        let caller = *self.caller.get_or_insert_with(|| self.shared.running.caller());
+        let call =
+            self.session.script().and_then(|(command, sent)| Call::new(command, self.client.peer(), sent));
+        self.shared.running.note(caller, call);
     }
 
     /// Sends what may be sent, asking the gate where needed.

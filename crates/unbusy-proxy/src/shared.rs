@@ -16,6 +16,7 @@ use unbusy_core::gate::{Answer, Ask, Outcome, Ticket};
 use unbusy_core::{Cause, Event, Gate, Policy, Time};
 
 use crate::notices;
+use crate::running::{Call, Running};
 use crate::sync::{self, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Mutex, Notify};
 
 /// How far the end of the proxy has come.
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) connections: AtomicU32,
     /// Scripts in flight, one counter per worker; each is written by its own worker only.
     scripts: Vec<ScriptCount>,
+    /// Which those are.
+    pub(crate) running: Running,
     inner: Mutex<Inner>,
     driver: Notify,
     /// Nobody waits any more who could find out that the server is open.
@@ -61,7 +64,12 @@ struct Inner {
     deadline: Time,
     /// Since when the server is busy.
     episode: Option<Time>,
+    /// An episode that is not told of yet, and when it began.
+    untold: Option<(Cause, Time)>,
 }
+
+/// How long it may take until all scripts are rejected that lay unread behind the one that runs.
+const SUSPICION: Duration = Duration::from_millis(20);
 
 impl Shared {
     pub(crate) fn new(policy: Policy, threshold: Option<Duration>, workers: usize) -> Self {
@@ -76,11 +84,13 @@ impl Shared {
             stage: AtomicU8::new(Stage::Running as u8),
             connections: AtomicU32::new(0),
             scripts: (0..workers).map(|_| ScriptCount::default()).collect(),
+            running: Running::default(),
             inner: Mutex::new(Inner {
                 gate: Gate::new(threshold),
                 wakers: HashMap::new(),
                 deadline: Time::NEVER,
                 episode: None,
+                untold: None,
             }),
             driver: Notify::new(),
             deserted: Notify::new(),
@@ -239,6 +249,22 @@ impl Shared {
         }
     }
 
+    /// When an episode can be told of that began: as soon as only one script can be the one, or soon.
+    fn look_for_culprit(&self, inner: &mut Inner, events: &[Event], now: Time) -> Option<(Cause, Vec<Call>)> {
+        let began = events.iter().find_map(|event| match event {
+            Event::EpisodeBegan { cause } => Some((*cause, now)),
+            _ => None,
+        });
+        inner.untold = began.or(inner.untold);
+        let (cause, since) = inner.untold?;
+        let suspects = self.running.suspects(cause, inner.gate.threshold().unwrap_or_default(), since);
+        let is_told = suspects.len() <= 1 || now - since >= SUSPICION || inner.gate.busy().is_none();
+        is_told.then(|| {
+            inner.untold = None;
+            (cause, suspects)
+        })
+    }
+
     fn with<R>(&self, now: Time, change: impl FnOnce(&mut Inner) -> R) -> R {
         let mut guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let inner = &mut *guard;
@@ -255,6 +281,7 @@ impl Shared {
         let woken: Vec<Waker> =
             inner.gate.woken().filter_map(|ticket| inner.wakers.remove(&ticket)).collect();
         let events: Vec<Event> = inner.gate.events().collect();
+        let began = self.look_for_culprit(inner, &events, now);
         if inner.gate.busy().is_none() {
             inner.episode = None;
         } else if inner.episode.is_none() {
@@ -278,6 +305,9 @@ impl Shared {
             self.deserted.notify_one();
         }
         woken.into_iter().for_each(Waker::wake);
+        if let Some((cause, suspects)) = began {
+            notices::episode_began(cause, suspects.first(), now);
+        }
         events.iter().for_each(notices::log);
         result
     }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::ping::PING;
 use crate::command::{Command, Kind};
 use crate::resp::{RequestError, RequestScanner, args, whole_request};
 use crate::{Policy, Time};
@@ -182,6 +183,22 @@ impl Lane {
 
     pub(super) const fn scripts_in_flight(&self) -> u32 {
         self.scripts_in_flight
+    }
+
+    /// The first command in flight that makes a script run, and when it was sent. For a transaction it is its first script.
+    pub(super) fn script(&self) -> Option<(&[u8], Time)> {
+        let in_flight = self.answered..self.sent;
+        let at = in_flight.into_iter().find(|at| self.entries[*at].runs_script)?;
+        let sent = self.entries[at].sent;
+        let begin = self.entries.range(..at).rposition(|entry| entry.command.kind == Kind::Multi);
+        let first = match self.entries[at].command.kind {
+            Kind::Exec => (begin?..at).find(|at| self.entries[*at].command.kind == Kind::Script)?,
+            _ => at,
+        };
+        let start = self.head + self.entries.range(..first).map(|entry| entry.bytes).sum::<usize>();
+        let entry = &self.entries[first];
+        let ping = if entry.pinged { PING.len() } else { 0 };
+        Some((&self.bytes[start + ping..start + entry.bytes], sent))
     }
 
     /// The next command goes to the server. `transaction`: one is open, and has queued a script or not; commands in

@@ -319,6 +319,11 @@ impl Session {
         self.lane.scripts_in_flight()
     }
 
+    /// The command of the first of them, and when it was sent; for a transaction its first script.
+    pub fn script(&self) -> Option<(&[u8], Time)> {
+        self.lane.script()
+    }
+
     /// What the session would send next.
     pub fn want(&self) -> Want {
         match self.next() {

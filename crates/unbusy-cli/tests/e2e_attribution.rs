@@ -1,0 +1,130 @@
+//! Which script makes the server busy, and whose it is: the log tells at the beginning of an episode.
+mod e2e_support;
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use e2e_support::{PATIENCE, StopOnDrop, on_every_server};
+use testkit::{BusyScript, Client, Flavor, Proxy, Server, busy_lua, wait_until_busy};
+
+/// Longer than the threshold.
+const SCRIPT_MILLIS: &str = "700";
+const BEGAN: &str = "commands are held";
+
+/// The lines with which episodes began.
+fn episodes(proxy: &Proxy) -> Vec<String> {
+    proxy.log().lines().filter(|line| line.contains(BEGAN)).map(Into::into).collect()
+}
+
+/// Lets somebody else meet the busy server, and waits for the line about the episode; before it there were so many.
+fn meet(proxy: &Proxy, before: usize) -> String {
+    let mut other = Client::connect(proxy.address());
+    assert!(other.cmd(&["GET", "k"]).error().is_none());
+    e2e_support::wait_until("a line about the episode", || episodes(proxy).len() > before);
+    episodes(proxy).swap_remove(before)
+}
+
+fn sha1(server: &Server, lua: &str) -> String {
+    server.client().cmd(&["SCRIPT", "LOAD", lua]).text()
+}
+
+fn start_script(server: &Server, client: &mut Client, words: &[&str]) {
+    client.send_cmd(words);
+    wait_until_busy(server.address());
+}
+
+#[test]
+fn a_script_is_named_by_its_sha1_and_its_client_by_its_address() {
+    on_every_server(|server, proxy| {
+        let flavor = server.flavor();
+        let sha = sha1(server, busy_lua());
+        let mut clients: Vec<_> = (0..4).map(|_| Client::connect(proxy.address())).collect();
+        let ways: [&[&str]; 4] = [
+            &["EVAL", busy_lua(), "0", SCRIPT_MILLIS],
+            &["EVALSHA", &sha.to_uppercase(), "0", SCRIPT_MILLIS],
+            &["MULTI"],
+            // The last is sent past the proxy.
+            &["PING"],
+        ];
+        for (at, (client, words)) in clients.iter_mut().zip(ways).enumerate() {
+            match at {
+                2 => {
+                    client.cmd(&["MULTI"]);
+                    client.cmd(&["SET", "k", "v"]);
+                    client.cmd(&["EVALSHA", &sha, "0", SCRIPT_MILLIS]);
+                    start_script(server, client, &["EXEC"]);
+                }
+                3 => {
+                    let script = BusyScript::start(server.address(), Duration::from_millis(700));
+                    script.wait_until_busy(server.address());
+                    let line = meet(proxy, at);
+                    assert!(line.contains("not through this proxy"), "{flavor}: {line}");
+                    script.join();
+                    continue;
+                }
+                _ => start_script(server, client, words),
+            }
+            let line = meet(proxy, at);
+            assert!(line.contains(&format!("script={sha:?}")), "{flavor}, {words:?}: {line}");
+            assert!(line.contains(&client.local_address()), "{flavor}, {words:?}: {line}");
+            assert!(!line.contains(SCRIPT_MILLIS), "no argument is told: {line}");
+            client.read_reply();
+        }
+    });
+}
+
+#[test]
+fn a_function_is_named() {
+    for flavor in [Flavor::Redis70, Flavor::Valkey91] {
+        let server = Server::start(flavor);
+        let proxy = e2e_support::proxy(&server, &[]);
+        let library = format!(
+            "#!lua name=lib\nredis.register_function{{function_name='slow', flags={{'no-writes'}}, callback=function(KEYS, ARGV) {} end}}",
+            busy_lua()
+                .replace("if redis.replicate_commands then redis.replicate_commands() end ", "")
+                .replace("rawget(_G, 'os')", "nil")
+        );
+        assert_eq!(server.client().cmd(&["FUNCTION", "LOAD", &library]).text(), "lib", "{flavor}");
+        let mut client = Client::connect(proxy.address());
+        start_script(&server, &mut client, &["FCALL", "slow", "0", SCRIPT_MILLIS]);
+        let line = meet(&proxy, 0);
+        assert!(line.contains("slow") && line.contains(&client.local_address()), "{flavor}: {line}");
+        client.read_reply();
+    }
+}
+
+/// Twenty clients with a script each, of which one after the other is slow.
+#[test]
+fn among_many_scripts_the_slow_one_is_named() {
+    const CLIENTS: usize = 20;
+    const SLOW: usize = 5;
+    let server = Server::start(Flavor::Redis70);
+    let proxy = e2e_support::proxy(&server, &[]);
+    let text = |number: usize| format!("local number = {number} {}", busy_lua());
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _stop = StopOnDrop(&over);
+        for number in SLOW..CLIENTS {
+            let (proxy, over) = (&proxy, &over);
+            scope.spawn(move || {
+                let mut client = Client::connect(proxy.address());
+                client.set_timeout(PATIENCE);
+                while !over.load(Ordering::Relaxed) {
+                    assert_eq!(client.cmd(&["EVAL", &text(number), "0", "1"]).integer(), 1);
+                }
+            });
+        }
+        for number in 0..SLOW {
+            let mut client = Client::connect(proxy.address());
+            client.set_timeout(PATIENCE);
+            assert_eq!(client.cmd(&["EVAL", &text(number), "0", SCRIPT_MILLIS]).integer(), 1);
+            e2e_support::wait_until("an episode", || episodes(&proxy).len() > number);
+            let line = episodes(&proxy).swap_remove(number);
+            let sha = sha1(&server, &text(number));
+            assert!(line.contains(&sha) && line.contains(&client.local_address()), "{number}: {line}");
+        }
+    });
+}

@@ -1,0 +1,54 @@
+//! Which script a command runs.
+
+use crate::command::{Command, Kind};
+use crate::resp::args;
+
+/// What a command of the families `EVAL`, `EVALSHA` and `FCALL` runs.
+///
+/// ```
+/// use unbusy_core::Script;
+/// assert_eq!(Script::of(b"EVAL return 0\r\n"), Some(Script::Text(b"return")));
+/// assert_eq!(Script::of(b"fcall_ro slow 0\r\n"), Some(Script::Function(b"slow")));
+/// assert_eq!(Script::of(b"GET k\r\n"), None);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Script<'a> {
+    /// This text.
+    Text(&'a [u8]),
+    /// The text with this SHA-1, in hexadecimal digits.
+    Sha1(&'a [u8]),
+    /// The function of this name.
+    Function(&'a [u8]),
+}
+
+impl<'a> Script<'a> {
+    /// The script of a complete command, if it runs one.
+    pub fn of(request: &'a [u8]) -> Option<Self> {
+        if Command::read(request).kind != Kind::Script {
+            return None;
+        }
+        let mut words = args(request);
+        let (family, what) = (words.next()?, words.next()?);
+        Some(match family.to_ascii_uppercase().as_slice() {
+            b"EVAL" | b"EVAL_RO" => Self::Text(what),
+            b"EVALSHA" | b"EVALSHA_RO" => Self::Sha1(what),
+            _ => Self::Function(what),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Script;
+
+    #[test]
+    fn every_family_is_known() {
+        let sha = b"e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
+        let request = [b"*3\r\n$7\r\nEVALSHA\r\n$40\r\n".as_slice(), sha, b"\r\n$1\r\n0\r\n"].concat();
+        assert_eq!(Script::of(&request), Some(Script::Sha1(sha)));
+        assert_eq!(Script::of(b"evalsha_ro abc 0\r\n"), Some(Script::Sha1(b"abc")));
+        assert_eq!(Script::of(b"eval_ro x 0\r\n"), Some(Script::Text(b"x")));
+        assert_eq!(Script::of(b"FCALL f 0\r\n"), Some(Script::Function(b"f")));
+        assert_eq!(Script::of(b"EVAL\r\n"), None);
+    }
+}
