@@ -89,8 +89,7 @@ impl Hunter<'_> {
     }
 
     async fn try_once(&mut self, link: &mut Link) -> Outcome {
-        let asked = Instant::now();
-        let condition = link.look().await;
+        let (asked, condition) = self.look(link).await;
         let busy = match condition {
             Condition::Busy(busy) => busy,
             other => {
@@ -105,6 +104,17 @@ impl Hunter<'_> {
             return Outcome::TooYoung { busy, age, wanted };
         }
         self.kill(link, busy, asked).await
+    }
+
+    /// The state, and when it was asked for.
+    async fn look(&self, link: &mut Link) -> (Instant, Condition) {
+        let asked = Instant::now();
+        let condition = link.look().await;
+        if matches!(condition, Condition::Busy(_)) && asked.elapsed() > self.sightings.pace() {
+            // It came at the end of the silence. Which moment was it true of? Now the answer comes at once.
+            return (Instant::now(), link.look().await);
+        }
+        (asked, condition)
     }
 
     async fn without_script(&mut self, link: &mut Link, condition: Condition) -> Outcome {

@@ -145,16 +145,15 @@ impl Outcome {
                 format!("{} on {server} ended by itself before the kill arrived", busy.what())
             }
             Self::TooYoung { busy, age, wanted } => {
-                let certain = match &busy.function {
-                    Some(running) => format!("has run for {}", ago(running.since)),
-                    None => format!("has certainly run for {} only", ago(*age)),
+                let (what, wanted) = (busy.what(), ago(*wanted));
+                let short = match &busy.function {
+                    Some(running) => format!("has run for {}, not for {wanted}", ago(running.since)),
+                    None if age.is_zero() => {
+                        format!("may not have run for {wanted}: how long it has is not known")
+                    }
+                    None => format!("has run for at least {}, not certainly for {wanted}", ago(*age)),
                 };
-                format!(
-                    "{} on {server} {certain}, not for {}\n  --wait looks again until it has{}",
-                    busy.what(),
-                    ago(*wanted),
-                    if age.is_zero() { "; --busy-threshold tells how long it has run already" } else { "" }
-                )
+                format!("{what} on {server} {short}\n  --wait looks again until it has")
             }
             Self::Refused { reason } => format!(
                 "{server} says: {reason}\n  the user needs +script|kill (+script before Redis 7.0) and +function|kill"
