@@ -24,7 +24,7 @@ fn open(flavor: Flavor) {
     let server = Server::start(flavor);
     let (code, text) = status(&[&server.url()]);
     assert_eq!(code, 0, "{text}");
-    assert!(text.starts_with(&format!("open: {} answers, in ", server.url())), "{text}");
+    assert!(text.starts_with(&format!("open: {} answers in ", server.url())), "{text}");
     let socket = format!("unix:{}", server.unix_path().display());
     let (code, text) = status(&[&socket, "--json"]);
     assert_eq!(code, 0, "{text}");

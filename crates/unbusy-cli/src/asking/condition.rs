@@ -75,7 +75,7 @@ impl Condition {
     /// One line, and lines with what can be known or done.
     pub(crate) fn words(&self, server: &str, threshold: Option<Duration>, arguments: bool) -> String {
         let what = match self {
-            Self::Open { round_trip } => format!("answers, in {}", ago(*round_trip)),
+            Self::Open { round_trip } => format!("answers in {}", ago(*round_trip)),
             Self::Busy(busy) => busy.words(server, threshold, arguments),
             Self::Stalled { silent } => stalled(*silent, threshold),
             Self::Unreachable { reason } => format!("cannot be reached: {reason}"),
