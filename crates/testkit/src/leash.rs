@@ -35,13 +35,14 @@ impl Drop for Leash {
 
 /// A child that dies with its owner, in the orderly case as in the other.
 #[derive(Debug)]
-pub(crate) struct OwnedChild {
+pub struct OwnedChild {
     leash: Option<Leash>,
     child: Child,
 }
 
 impl OwnedChild {
-    pub(crate) fn spawn(command: &mut Command) -> Self {
+    /// Starts the command.
+    pub fn spawn(command: &mut Command) -> Self {
         let child = command
             .spawn()
             .unwrap_or_else(|e| panic!("cannot start {}: {e}", command.get_program().display()));

@@ -40,6 +40,7 @@ pub use busy::{BusyScript, busy_lua, wait_until_busy};
 pub use client::Client;
 pub use flavor::{Flavor, cache_dir};
 pub use frame::{FrameScanner, encode};
+pub use leash::OwnedChild;
 pub use proxy::Proxy;
 pub use relay::Relay;
 pub use reply::Reply;

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => commands::demo::run(args),
         Command::Status(args) => commands::status::run(args),
         Command::Kill(args) => commands::kill::run(args),
+        Command::Doctor(args) => commands::doctor::run(args),
     };
     result.unwrap_or_else(|error| {
         // Not eprintln, which panics when nobody reads standard error any more.

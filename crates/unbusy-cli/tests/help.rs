@@ -40,6 +40,12 @@ fn of_kill() {
 }
 
 #[test]
+fn of_doctor() {
+    let text = help(&["doctor", "--help"]);
+    insta::assert_snapshot!(text);
+}
+
+#[test]
 fn the_word_help_is_the_option_help() {
     assert_eq!(help(&["help", "proxy"]), help(&["proxy", "--help"]));
 }

@@ -50,7 +50,9 @@ impl Asker {
         let answer = tokio::time::timeout(self.timeout, link.inquiry.log_in(&self.upstream)).await;
         match answered(answer, self.timeout)?.as_deref().map(Reply::parse) {
             // Where no password is wanted, a superfluous one is no harm.
-            Some(Reply::Error(reason)) if !reason.starts_with("ERR ") => Err(refusal(&reason)),
+            Some(Reply::Error(reason)) if !reason.starts_with("ERR ") => {
+                Err(Condition::Refused { reason: printable(&reason) })
+            }
             _ => Ok(link),
         }
     }
@@ -76,8 +78,15 @@ impl Link {
             reply = self.ask(&["ECHO", "unbusy"]).await?;
         }
         let round_trip = sent.elapsed();
-        let Reply::Error(error) = &reply else { return Ok(Condition::Open { round_trip }) };
-        let (code, message) = reply.error().unwrap_or_default();
+        match &reply {
+            Reply::Error(error) => self.behind(error).await,
+            _ => Ok(Condition::Open { round_trip }),
+        }
+    }
+
+    /// The state that shows in an error.
+    pub(crate) async fn behind(&mut self, error: &str) -> Result<Condition, Condition> {
+        let (code, message) = error.split_once(' ').unwrap_or((error, ""));
         let reason = printable(error);
         Ok(match rejected(code, message, Kind::Plain) {
             Some(Cause::Loading) => Condition::Loading { reason },
@@ -85,7 +94,7 @@ impl Link {
                 let function = if cause == Cause::Function { self.running_function().await? } else { None };
                 Condition::Busy(Busy { cause, error: reason, function })
             }
-            None => refusal(error),
+            None => Condition::Refused { reason },
         })
     }
 
@@ -102,7 +111,7 @@ impl Link {
     }
 
     /// What `FUNCTION STATS` tells; nothing if it is over by now, or may not be asked.
-    pub(crate) async fn running_function(&mut self) -> Result<Option<Running>, Condition> {
+    async fn running_function(&mut self) -> Result<Option<Running>, Condition> {
         Ok(running(&self.ask(&["FUNCTION", "STATS"]).await?))
     }
 }
@@ -115,10 +124,6 @@ fn running(stats: &Reply) -> Option<Running> {
         since: Duration::from_millis(script.get("duration_ms")?.number()?),
         command: words.iter().filter_map(Reply::text).collect(),
     })
-}
-
-fn refusal(error: &str) -> Condition {
-    Condition::Refused { reason: printable(error) }
 }
 
 fn answered<T>(

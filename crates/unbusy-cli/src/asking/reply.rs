@@ -35,6 +35,14 @@ impl Reply {
         }
     }
 
+    /// The bytes as text, line ends included.
+    pub(crate) fn lines(&self) -> Option<String> {
+        match self {
+            Self::Text(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+            _ => None,
+        }
+    }
+
     /// A number, also one that is written as text.
     pub(crate) fn number(&self) -> Option<u64> {
         match self {

@@ -1,5 +1,6 @@
 //! What the user can write, and what it means.
 mod demo;
+mod doctor;
 mod engine;
 mod error;
 mod file;
@@ -15,6 +16,7 @@ mod upstream_tls;
 mod url;
 
 pub(crate) use demo::{DemoArgs, DemoServer, DemoSettings};
+pub(crate) use doctor::DoctorArgs;
 pub(crate) use error::UsageError;
 pub(crate) use kill::{KillArgs, KillSettings, Wait};
 pub(crate) use proxy::{ProxyArgs, ProxySettings};
@@ -34,7 +36,9 @@ Examples:
   unbusy status redis://10.0.0.5:6379
       Is the server open, busy or stalled?
   unbusy kill redis://10.0.0.5:6379
-      End what makes it busy, if it can be ended.";
+      End what makes it busy, if it can be ended.
+  unbusy doctor redis://10.0.0.5:6379
+      What about it makes BUSY likely, long or harmful, and what mends that.";
 
 /// Holds Redis and Valkey commands while the server answers BUSY, so that no application ever sees it
 #[derive(Debug, clap::Parser)]
@@ -51,4 +55,5 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     Status(StatusArgs),
     Kill(KillArgs),
+    Doctor(DoctorArgs),
 }

@@ -1,6 +1,7 @@
 //! The commands, each a module with a function `run`.
 mod child;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 mod ignored;
 pub(crate) mod kill;
 mod open_files;
