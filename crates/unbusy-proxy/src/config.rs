@@ -104,7 +104,7 @@ pub enum Ordering {
 /// All settings of a proxy.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where to listen; at least one.
+    /// Where to listen; nowhere is enough for connections of this process.
     pub listen: Vec<Address>,
     /// Listening beyond loopback is refused unless this is set.
     pub allow_remote: bool,

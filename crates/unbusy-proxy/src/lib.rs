@@ -1,9 +1,11 @@
 //! The tokio shell of unbusy: listens, pairs each client with a server connection of its own, and drives the engine
 //! of `unbusy-core` between them.
 //!
-//! [`Proxy::start`] opens the listeners and serves on threads of its own until a [`Stopper`] ends it.
+//! [`Proxy::start`] opens the listeners and serves on threads of its own until a [`Stopper`] ends it. A program that wants
+//! unbusy for its own connections needs no listener: [`Proxy::connect`].
 
 mod config;
+mod connecting;
 mod inquiry;
 mod listen;
 mod notices;
@@ -21,6 +23,7 @@ mod worker;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -29,6 +32,7 @@ use tokio::sync::mpsc;
 use unbusy_core::Policy;
 
 pub use config::{Address, BusyThreshold, Config, HoldKinds, ListenerTls, Ordering, Upstream, UpstreamTls};
+pub use connecting::Connecting;
 pub use inquiry::{Inquiry, InquiryError};
 use listen::Listener;
 use serve::Seat;
@@ -103,11 +107,20 @@ pub enum StartError {
 /// proxy.join();
 /// # Ok::<(), unbusy_proxy::StartError>(())
 /// ```
-#[derive(Debug)]
 pub struct Proxy {
     addresses: Vec<Address>,
     stopper: Stopper,
     thread: JoinHandle<usize>,
+    door: Door,
+}
+
+/// The way in for connections of this process.
+struct Door {
+    shared: Arc<Shared>,
+    seats: usize,
+    workers: Vec<mpsc::UnboundedSender<Order>>,
+    /// Whose turn it is.
+    next: AtomicUsize,
 }
 
 impl Proxy {
@@ -126,17 +139,55 @@ impl Proxy {
         };
         let workers = (0..config.threads.max(1)).map(|index| worker::start(index, context.clone()));
         let workers = workers.collect::<io::Result<Vec<_>>>()?;
+        let door = Door {
+            shared: Arc::clone(&context.shared),
+            seats: config.max_connections,
+            workers: workers.iter().map(|worker| worker.orders.clone()).collect(),
+            next: AtomicUsize::new(0),
+        };
         let (orders, stops) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new()
             .name("unbusy-main".into())
             .spawn(move || runtime.block_on(lead(config, listeners, context, workers, stops)))?;
-        Ok(Self { addresses, stopper: Stopper { orders }, thread })
+        Ok(Self { addresses, stopper: Stopper { orders }, thread, door })
     }
 
     /// The addresses it listens on, with the real port where 0 was asked for, in the order of the configuration.
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
+    }
+
+    /// Begins a connection to the server for this process, which goes the way of a client's connection to a listener. That the
+    /// server cannot be reached is an error here, and not a reply.
+    ///
+    /// ```no_run
+    /// use std::io::{Read, Write};
+    /// use std::time::Duration;
+    /// use unbusy_proxy::{Config, Proxy};
+    /// let proxy = Proxy::start(Config { listen: Vec::new(), ..Config::default() })?;
+    /// let mut stream = proxy.connect()?.wait(Duration::MAX).expect("waits without end")?;
+    /// stream.write_all(b"INCR visits\r\n")?;
+    /// stream.read(&mut [0; 64])?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When all connections are taken or the system has no more sockets.
+    pub fn connect(&self) -> io::Result<Connecting> {
+        let (connecting, inner, caller) = connecting::begin()?;
+        let Some(seat) = Seat::take(&self.door.shared, self.door.seats) else {
+            return Err(io::Error::other("all connections are taken (max_connections)"));
+        };
+        let turn = self.door.next.fetch_add(1, Relaxed) % self.door.workers.len();
+        // One that has ended drops the order, and the caller hears of that.
+        let _ = self.door.workers[turn].send(Order::Serve(Accepted::Inner(inner, caller), seat));
+        Ok(connecting)
+    }
+
+    /// For how long the server has not been busy: zero while it is, `None` if it never was.
+    pub fn calm(&self) -> Option<Duration> {
+        self.door.shared.calm(sync::now())
     }
 
     /// A handle that ends the proxy, for signal handlers and other threads.
@@ -149,6 +200,12 @@ impl Proxy {
     pub fn join(self) -> usize {
         // A panic in there was reported on stderr when it happened.
         self.thread.join().unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Proxy").field("addresses", &self.addresses).finish_non_exhaustive()
     }
 }
 
@@ -303,7 +360,9 @@ fn turn_away(accepted: Accepted, seats: usize, tls: bool) {
         Accepted::Tcp(stream) if !tls => tokio::net::TcpStream::from_std(stream).map(Stream::Tcp),
         // Before the handshake there is no way to say anything.
         Accepted::Tcp(_) => return,
-        Accepted::Unix(stream) => tokio::net::UnixStream::from_std(stream).map(Stream::Unix),
+        Accepted::Unix(stream) | Accepted::Inner(stream, _) => {
+            tokio::net::UnixStream::from_std(stream).map(Stream::Unix)
+        }
     };
     if let Ok(client) = client {
         tokio::spawn(serve::refuse(client, Vec::new(), "max number of clients reached (--max-connections)"));

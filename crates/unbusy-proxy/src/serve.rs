@@ -35,16 +35,18 @@ impl Drop for Seat {
 }
 
 /// Serves a client until it or its server closes.
-pub(crate) async fn serve(mut client: Stream, shared: Arc<Shared>, worker: usize, connector: Arc<Connector>) {
-    // Boxed, so that connecting leaves no mark on the size of every connection's task.
-    let mut server = match Box::pin(connector.connect()).await {
-        Ok(server) => server,
-        Err(reason) => return Box::pin(refuse_unreached(client, &connector, Vec::new(), &reason)).await,
-    };
+pub(crate) async fn serve(
+    mut client: Stream,
+    mut server: Stream,
+    shared: Arc<Shared>,
+    worker: usize,
+    connector: Arc<Connector>,
+) {
     let mut pair = Pair::new(shared, worker, &mut client, &mut server);
     let end = (&mut pair).await;
     let backlog = pair.take_backlog();
     drop(pair);
+    server.hang_up();
     drop(server);
     match end {
         End::Closed if backlog.is_empty() => {}
@@ -58,7 +60,13 @@ pub(crate) async fn serve(mut client: Stream, shared: Arc<Shared>, worker: usize
     }
 }
 
-async fn refuse_unreached(client: Stream, connector: &Connector, before: Vec<u8>, reason: &io::Error) {
+/// Tells a client that its server cannot be reached.
+pub(crate) async fn refuse_unreached(
+    client: Stream,
+    connector: &Connector,
+    before: Vec<u8>,
+    reason: &io::Error,
+) {
     let text = format!("cannot reach {}: {reason}", connector.address());
     tracing::warn!("{text}");
     refuse(client, before, &text).await;

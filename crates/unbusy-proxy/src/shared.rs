@@ -66,6 +66,8 @@ struct Inner {
     episode: Option<Time>,
     /// An episode that is not told of yet, and when it began.
     untold: Option<(Cause, Time)>,
+    /// When it last ceased to be.
+    freed: Option<Time>,
 }
 
 /// How long it may take until all scripts are rejected that lay unread behind the one that runs.
@@ -91,6 +93,7 @@ impl Shared {
                 deadline: Time::NEVER,
                 episode: None,
                 untold: None,
+                freed: None,
             }),
             driver: Notify::new(),
             deserted: Notify::new(),
@@ -230,6 +233,13 @@ impl Shared {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).episode
     }
 
+    /// For how long the server has not been busy, if it ever was.
+    pub(crate) fn calm(&self, now: Time) -> Option<Duration> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let freed = if inner.episode.is_some() { Some(now) } else { inner.freed };
+        freed.map(|freed| now - freed)
+    }
+
     /// Lets the gate move on at its deadlines.
     pub(crate) async fn drive(&self) {
         loop {
@@ -283,7 +293,9 @@ impl Shared {
         let events: Vec<Event> = inner.gate.events().collect();
         let began = self.look_for_culprit(inner, &events, now);
         if inner.gate.busy().is_none() {
-            inner.episode = None;
+            if inner.episode.take().is_some() {
+                inner.freed = Some(now);
+            }
         } else if inner.episode.is_none() {
             inner.episode = Some(now);
         }

@@ -89,6 +89,18 @@ impl Stream {
         each!(self, stream => Pin::new(stream).poll_shutdown(cx))
     }
 
+    /// Ends the connection even if a process that was forked from this one has its socket as well, of which closing it here
+    /// would know nothing.
+    pub(crate) fn hang_up(&self) {
+        let socket = match self {
+            Self::Tcp(stream) => socket2::SockRef::from(stream),
+            Self::Unix(stream) => socket2::SockRef::from(stream),
+            Self::Tls(stream) => socket2::SockRef::from(stream.get_ref().0),
+        };
+        // The peer may have been first.
+        let _ = socket.shutdown(std::net::Shutdown::Both);
+    }
+
     /// Whether the peer's TLS does not want us, and the connection did not simply end. With TLS 1.3 that comes after
     /// the handshake.
     pub(crate) fn is_refusal(&self, error: &io::Error) -> bool {

@@ -11,7 +11,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
-use crate::serve::{Seat, serve};
+use crate::connecting::Caller;
+use crate::serve::{Seat, refuse_unreached, serve};
 use crate::shared::{Shared, Stage};
 use crate::stream::Stream;
 use crate::upstream::{self, Connector};
@@ -20,6 +21,8 @@ use crate::upstream::{self, Connector};
 pub(crate) enum Accepted {
     Tcp(std::net::TcpStream),
     Unix(std::os::unix::net::UnixStream),
+    /// From this process.
+    Inner(std::os::unix::net::UnixStream, Caller),
 }
 
 /// What a worker is told.
@@ -106,17 +109,30 @@ enum Report {
 }
 
 async fn adopt(accepted: Accepted, context: Context, worker: usize) -> io::Result<()> {
-    let client = match accepted {
-        Accepted::Unix(stream) => Stream::Unix(UnixStream::from_std(stream)?),
+    let (client, caller) = match accepted {
+        Accepted::Unix(stream) => (Stream::Unix(UnixStream::from_std(stream)?), None),
+        Accepted::Inner(stream, caller) => (Stream::Unix(UnixStream::from_std(stream)?), Some(caller)),
         Accepted::Tcp(stream) => {
             let stream = TcpStream::from_std(stream)?;
             upstream::tune(&stream)?;
             match &context.tls {
-                None => Stream::Tcp(stream),
-                Some(tls) => Stream::Tls(Box::new(Box::pin(tls.accept(stream)).await?.into())),
+                None => (Stream::Tcp(stream), None),
+                Some(tls) => (Stream::Tls(Box::new(Box::pin(tls.accept(stream)).await?.into())), None),
             }
         }
     };
-    serve(client, context.shared, worker, context.connector).await;
+    // Boxed, so that connecting leaves no mark on the size of every connection's task.
+    match (Box::pin(context.connector.connect()).await, caller) {
+        (Ok(server), caller) => {
+            if let Some(caller) = caller {
+                caller.tell(Ok(()));
+            }
+            serve(client, server, context.shared, worker, context.connector).await;
+        }
+        (Err(reason), Some(caller)) => caller.tell(Err(reason)),
+        (Err(reason), None) => {
+            Box::pin(refuse_unreached(client, &context.connector, Vec::new(), &reason)).await;
+        }
+    }
     Ok(())
 }
