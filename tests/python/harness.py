@@ -6,6 +6,7 @@ import contextlib
 import os
 import reprlib
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -71,7 +72,7 @@ def client_of(port: int, **options) -> redis.Redis:
 class Server:
     """A real server on a free port, without persistence."""
 
-    def __init__(self, name: str, password: str | None = None) -> None:
+    def __init__(self, name: str, password: str | None = None, arguments: tuple[str, ...] = ()) -> None:
         variable, threshold = SERVERS[name]
         self.name, self.password = name, password
         self._folder = tempfile.TemporaryDirectory(prefix="unbusy-")
@@ -81,6 +82,7 @@ class Server:
         command = [binary(variable), "--bind", "127.0.0.1", "--port", str(self.port), "--save", ""]
         command += ["--dir", self._folder.name, f"--{threshold}", str(THRESHOLD_MS)]
         command += ["--requirepass", password] if password else []
+        command += arguments
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         self.direct = self.client()
         wait_until("the server answers", self._answers)
@@ -114,6 +116,18 @@ class Server:
         with contextlib.suppress(redis.ConnectionError):
             return self.direct.ping()
         return False
+
+    @contextlib.contextmanager
+    def paused(self):
+        """A silent server for the block, or until it is resumed."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.resume()
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         self.direct.close()

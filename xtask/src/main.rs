@@ -9,6 +9,7 @@ mod deny;
 mod fuzz;
 mod instructions;
 mod interrupt;
+mod package;
 mod python;
 mod servers;
 mod shell;

@@ -32,15 +32,21 @@ pub(crate) fn scenarios() -> Result<()> {
 
 /// A virtual environment in the cache with exactly what the scenarios ask for; returns its Python.
 pub(crate) fn environment() -> Result<PathBuf> {
+    environment_with("", &[PINS])
+}
+
+/// The same for others, with what these files ask for.
+pub(crate) fn environment_with(suffix: &str, pins: &[&str]) -> Result<PathBuf> {
     let tag = "import sys; print(sys.implementation.cache_tag, end='')";
     let tag = shell::output(&mut shell::command("python3", &["-c", tag]))?;
-    let folder = testkit::cache_dir().join("venv").join(tag);
+    let folder = testkit::cache_dir().join("venv").join(format!("{tag}{suffix}"));
     let python = folder.join("bin/python");
     if !python.exists() {
         shell::output(shell::command("python3", &["-m", "venv"]).arg(&folder))?;
     }
     let mut pip =
         shell::command(&python, &["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-    shell::output(pip.args(["--require-hashes", "--requirement", PINS]))?;
+    pip.arg("--require-hashes").args(pins.iter().flat_map(|file| ["--requirement", file]));
+    shell::output(&mut pip)?;
     Ok(python)
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::builder::PossibleValuesParser;
 
-use crate::{conformance, deny, instructions, python, servers, shell};
+use crate::{conformance, deny, instructions, package, python, servers, shell};
 
 struct Step {
     name: &'static str,
@@ -14,8 +14,9 @@ struct Step {
 }
 
 const PYTHON: &str = "python";
+const PACKAGE: &str = "package";
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step { name: "servers", about: "the servers to test with are there", run: servers::fetch_all },
     Step { name: "fmt", about: "the code is formatted", run: fmt },
     Step { name: "clippy", about: "no lint has anything to say", run: clippy },
@@ -34,6 +35,7 @@ const STEPS: [Step; 10] = [
         about: "scenarios with Python clients, and some of redis-py's own tests",
         run: python,
     },
+    Step { name: PACKAGE, about: "the Python package is built, installed and tried", run: package::test },
 ];
 
 pub(crate) fn names() -> PossibleValuesParser {
@@ -48,7 +50,7 @@ pub(crate) fn help() -> String {
 /// Runs the steps that were asked for, and stops at the first that fails.
 pub(crate) fn run(skip_python: bool, only: &[String]) -> Result<()> {
     let asked = |step: &&Step| only.is_empty() || only.iter().any(|name| name == step.name);
-    let wanted = |step: &&Step| asked(step) && !(skip_python && step.name == PYTHON);
+    let wanted = |step: &&Step| asked(step) && !(skip_python && [PYTHON, PACKAGE].contains(&step.name));
     let start = Instant::now();
     for step in STEPS.iter().filter(wanted) {
         run_step(step)?;

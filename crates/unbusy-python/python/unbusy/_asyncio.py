@@ -1,0 +1,187 @@
+"""redis-py's asynchronous classes, led through an engine."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import redis.asyncio as plain
+from redis.asyncio.connection import async_timeout  # type: ignore[attr-defined]
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from unbusy._connection import Options, Variants, refuse_plain, renamed, settings_of
+from unbusy._engine import Engine
+from unbusy._engines import engine_for
+from unbusy._patience import is_over
+
+if TYPE_CHECKING:
+    # As far as the types go, the class below is one of redis-py's connections.
+    _Base = plain.Connection
+else:
+    _Base = object
+
+
+def _open(engine: Engine) -> socket.socket:
+    sock = socket.socket(fileno=engine.connect())
+    sock.setblocking(False)
+    return sock
+
+
+class Held(_Base):
+    """Whatever the kind of socket, the connection is the engine's, and waits while the server is busy."""
+
+    def __init__(
+        self, *args: Any, max_wait: float | None = None, hold: str | Iterable[str] = "busy", **kwargs: Any
+    ) -> None:
+        self.take(Options(max_wait, hold))
+        super().__init__(*args, **kwargs)
+
+    def take(self, options: Options) -> None:
+        """What it is told in addition to redis-py's own arguments."""
+        self._options = options
+        self._engine: Engine | None = None
+        self._limit: float | None = None
+
+    @property
+    def socket_timeout(self) -> float | None:
+        """None: redis-py is not to watch the time, which is done here."""
+        return None
+
+    @socket_timeout.setter
+    def socket_timeout(self, limit: float | None) -> None:
+        self._limit = limit
+
+    async def _connect(self) -> None:
+        self._engine = engine_for(settings_of(self, self._options))
+        sock = await asyncio.to_thread(_open, self._engine)
+        self._reader, self._writer = await asyncio.open_connection(sock=sock)
+
+    async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+        if not self.is_connected:
+            # That has a time-out of its own.
+            await self.connect()
+        async with self._in_time("writing to"):
+            await super().send_packed_command(*args, **kwargs)
+
+    async def read_response(
+        self, disable_decoding: bool = False, timeout: float | None = None, **kwargs: Any
+    ) -> Any:
+        if timeout is not None:
+            return await super().read_response(disable_decoding, timeout, **kwargs)
+        async with self._in_time("reading from"):
+            return await super().read_response(disable_decoding, **kwargs)
+
+    @asynccontextmanager
+    async def _in_time(self, doing: str) -> AsyncIterator[None]:
+        """Watches the time-out, which counts only if the server is neither busy nor about to be."""
+        limit, engine = self._limit, self._engine
+        if not limit or engine is None:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+
+        timer: asyncio.TimerHandle
+
+        def look() -> None:
+            nonlocal timer
+            now = loop.time()
+            if is_over(engine, now - begun, self._options.max_wait):
+                _end(scope, now)
+            else:
+                timer = loop.call_later(limit, look)
+
+        timer = loop.call_later(limit, look)
+        try:
+            async with async_timeout(None) as scope:
+                yield
+        except asyncio.TimeoutError:
+            raise RedisTimeoutError(f"Timeout {doing} {self._host_error()}") from None
+        finally:
+            timer.cancel()
+
+
+def _end(scope: Any, now: float) -> None:
+    """Before Python 3.11 redis-py has the time-outs of a package, where this is called differently."""
+    if hasattr(scope, "reschedule"):
+        scope.reschedule(now)
+    else:
+        scope.update(now)
+
+
+class Connection(Held, plain.Connection):
+    """A connection over TCP."""
+
+
+class UnixDomainSocketConnection(Held, plain.UnixDomainSocketConnection):
+    """A connection over a unix socket."""
+
+
+class SSLConnection(Held, plain.SSLConnection):
+    """A connection with TLS, which is the engine's."""
+
+
+held_class = Variants(Held, Connection, UnixDomainSocketConnection, SSLConnection)
+
+
+class ConnectionPool(plain.ConnectionPool):
+    """A pool of connections that wait while the server is busy."""
+
+    def __init__(self, connection_class: type[Any] = Connection, **kwargs: Any) -> None:
+        super().__init__(connection_class=held_class(connection_class), **kwargs)
+
+
+class BlockingConnectionPool(plain.BlockingConnectionPool):
+    """The same, which waits for a connection when all are in use."""
+
+    def __init__(
+        self,
+        max_connections: int = 50,
+        timeout: float | None = 20,
+        connection_class: type[Any] = Connection,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(max_connections, timeout, held_class(connection_class), **kwargs)
+
+
+class Redis(plain.Redis):
+    """redis-py's asynchronous client, whose commands wait while the server is busy.
+
+    `max_wait`: for so many seconds, counted from a command's first BUSY (120); 0 never. Then the server's error is raised.
+    `hold`: what is waited for: "busy", or "busy,loading".
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        max_wait: float | None = None,
+        hold: str | Iterable[str] | None = None,
+        lua_retry_time: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        refuse_plain(kwargs.get("connection_pool"), held_class)
+        max_wait = renamed(max_wait, lua_retry_time)
+        in_addition = {
+            name: value for name, value in (("max_wait", max_wait), ("hold", hold)) if value is not None
+        }
+        super().__init__(*args, **kwargs)
+        pool = self.connection_pool
+        pool.connection_class = held_class(pool.connection_class)
+        pool.connection_kwargs.update(in_addition)
+
+    @classmethod
+    def from_url(
+        cls,
+        url: str,
+        single_connection_client: bool = False,
+        auto_close_connection_pool: bool | None = None,
+        **kwargs: Any,
+    ) -> Redis:
+        kwargs["max_wait"] = renamed(kwargs.get("max_wait"), kwargs.pop("lua_retry_time", None))
+        pool = ConnectionPool.from_url(url, **kwargs)
+        client = cls(connection_pool=pool, single_connection_client=single_connection_client)
+        client.auto_close_connection_pool = auto_close_connection_pool is not False
+        return client

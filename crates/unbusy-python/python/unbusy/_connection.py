@@ -1,0 +1,127 @@
+"""Connections of redis-py that lead through an engine."""
+
+from __future__ import annotations
+
+import ssl
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.credentials import UsernamePasswordCredentialProvider
+
+from unbusy._engines import Settings, Tls
+
+MAX_WAIT = 120.0
+
+# What redis-py's TLS can do and the engine's cannot, as its attributes are called.
+_ONLY_OPENSSL = (
+    "ca_path",
+    "ca_data",
+    "certificate_password",
+    "min_version",
+    "ssl_min_version",
+    "ssl_ciphers",
+    "ssl_validate_ocsp",
+    "ssl_validate_ocsp_stapled",
+)
+
+
+class Options:
+    """What a connection is told in addition to redis-py's own arguments."""
+
+    max_wait: float
+    hold: tuple[str, ...]
+
+    def __init__(self, max_wait: float | str | None, hold: str | Iterable[str]) -> None:
+        self.max_wait = MAX_WAIT if max_wait is None else float(max_wait)
+        names = hold.split(",") if isinstance(hold, str) else hold
+        self.hold = tuple(name.strip() for name in names)
+
+
+def settings_of(connection: Any, options: Options) -> Settings:
+    """The settings of the engine for a connection."""
+    username, password = _login(connection)
+    return Settings(
+        host=str(getattr(connection, "host", "")),
+        port=int(getattr(connection, "port", 0)),
+        path=getattr(connection, "path", None) or None,
+        username=username,
+        password=password,
+        tls=_tls(connection),
+        connect_timeout=getattr(connection, "socket_connect_timeout", None),
+        max_wait=options.max_wait,
+        hold=options.hold,
+    )
+
+
+def _login(connection: Any) -> tuple[str | None, str | None]:
+    """For reading the server's threshold only. A provider that would have to ask somebody is not asked."""
+    provider = connection.credential_provider
+    if isinstance(provider, UsernamePasswordCredentialProvider):
+        *username, password = provider.get_credentials()
+    elif provider is None:
+        username, password = [connection.username], connection.password
+    else:
+        return None, None
+    return (_text(username[0]) if username else None), _text(password)
+
+
+def _text(word: Any) -> str | None:
+    if isinstance(word, bytes):
+        return word.decode()
+    return str(word) if word else None
+
+
+def _tls(connection: Any) -> Tls | None:
+    if not isinstance(connection, (redis.SSLConnection, redis.asyncio.SSLConnection)):
+        return None
+    # The asynchronous one keeps them in an object of their own.
+    context = getattr(connection, "ssl_context", connection)
+    wrong = [name for name in _ONLY_OPENSSL if getattr(context, name, None)]
+    if context is not connection and context.password:
+        wrong.append("ssl_password")
+    if wrong:
+        raise ValueError(
+            f"unbusy's TLS knows no {', '.join(wrong)}: leave that out, or use redis-py's own connection"
+        )
+    if context.cert_reqs != ssl.CERT_REQUIRED:
+        raise ValueError(
+            "unbusy always checks the server's certificate; ssl_ca_certs names the authorities to trust"
+        )
+    return Tls(ca=context.ca_certs, cert=context.certfile, key=context.keyfile)
+
+
+def renamed(max_wait: float | None, lua_retry_time: float | None) -> float | None:
+    """The waiting time, which has an older name."""
+    if lua_retry_time is None:
+        return max_wait
+    warnings.warn("lua_retry_time is now called max_wait", DeprecationWarning, stacklevel=4)
+    return lua_retry_time if max_wait is None else max_wait
+
+
+class Variants:
+    """Gives for a connection class of redis-py the one that waits."""
+
+    def __init__(self, held: type[Any], *variants: type[Any]) -> None:
+        self._held = held
+        # The first base of each is the one that waits, the second redis-py's.
+        self._known: dict[Any, type[Any]] = {variant.__bases__[1]: variant for variant in variants}
+        self._connects = {plain._connect for plain in self._known}
+
+    def __call__(self, plain: type[Any]) -> type[Any]:
+        # One that connects in a way of its own (to a fake server, say) has to stay what it is.
+        if issubclass(plain, self._held) or plain._connect not in self._connects:
+            return plain
+        if plain not in self._known:
+            self._known[plain] = type(plain.__name__, (self._held, plain), {"__module__": plain.__module__})
+        return self._known[plain]
+
+
+def refuse_plain(pool: Any, variants: Variants) -> None:
+    """A pool that was made for plain connections may have some already, and other users."""
+    if pool is not None and variants(pool.connection_class) is not pool.connection_class:
+        raise TypeError(
+            "connection_pool makes redis-py's own connections; make it with unbusy.ConnectionPool"
+        )

@@ -1,0 +1,46 @@
+//! The Python package: built, installed into an environment of its own, and tried there.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result};
+use testkit::Flavor;
+
+use crate::{python, servers, shell};
+
+const FOLDER: &str = "crates/unbusy-python";
+/// What is needed to build and to check it, by exact content.
+const PINS: &str = "crates/unbusy-python/tests/requirements.txt";
+/// As in the other scenarios in Python.
+const AT_ONCE: &str = "3";
+
+pub(crate) fn test() -> Result<()> {
+    let python = python::environment_with("-package", &[python::PINS, PINS])?;
+    install(&python)?;
+    let tests = format!("{FOLDER}/tests");
+    let mut mypy =
+        shell::command(&python, &["-m", "mypy", "--config-file", "pyproject.toml", "python/unbusy"]);
+    shell::run(mypy.current_dir(shell::root().join(FOLDER)))?;
+    let mut pytest = shell::command(
+        &python,
+        &["-m", "pytest", "-p", "no:cacheprovider", "-p", "no:asyncio", "-n", AT_ONCE, &tests],
+    );
+    for flavor in Flavor::ALL {
+        pytest.env(flavor.variable(), servers::ensure_present(flavor)?);
+    }
+    shell::run(&mut pytest)
+}
+
+/// Builds a wheel as users get it, but without optimizations, as the other tests are built.
+fn install(python: &Path) -> Result<()> {
+    let wheels = tempfile::tempdir()?;
+    let manifest = format!("{FOLDER}/Cargo.toml");
+    let mut build =
+        shell::command(python, &["-m", "maturin", "build", "--profile", "dev", "--manifest-path", &manifest]);
+    build.args(["--auditwheel", "skip", "--out"]).arg(wheels.path());
+    shell::output(build.env("CARGO_TARGET_DIR", shell::target()?))?;
+    let wheel = fs::read_dir(wheels.path())?.next().context("maturin has built nothing")??.path();
+    let pip =
+        ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--force-reinstall"];
+    shell::output(shell::command(python, &pip).arg(wheel))?;
+    Ok(())
+}
