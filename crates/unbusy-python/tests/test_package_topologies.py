@@ -1,6 +1,7 @@
-"""Clusters, and masters that Sentinel tells of."""
+"""Clusters, masters that Sentinel tells of, and TLS."""
 
 import asyncio
+import shutil
 import socket
 import subprocess
 
@@ -8,7 +9,7 @@ import pytest
 import redis
 import unbusy
 import unbusy.asyncio
-from harness import BusyScript, Server, binary, wait_until
+from harness import NO_RETRIES, BusyScript, Server, binary, wait_until
 from test_asyncio import busy, held
 
 
@@ -92,3 +93,47 @@ def test_sentinel_for_asyncio(one_server, sentinel):
 
     asyncio.run(count())
     assert one_server.direct.get("n") == "1"
+
+
+@pytest.fixture
+def tls_server(tmp_path):
+    """Gives the server, its port for TLS, and the authority to trust."""
+    openssl = shutil.which("openssl") or pytest.skip("there is no openssl to make certificates with")
+    key, cert = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
+    make = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    make += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=CA:FALSE"]
+    subprocess.run([*make, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    port = free_port()
+    arguments = ("--tls-port", str(port), "--tls-cert-file", cert, "--tls-key-file", key)
+    server = Server(
+        "redis-7.0", arguments=(*arguments, "--tls-ca-cert-file", cert, "--tls-auth-clients", "no")
+    )
+    yield server, port, cert
+    server.stop()
+
+
+def test_tls(tls_server):
+    server, port, cert = tls_server
+    client = unbusy.from_url(f"rediss://localhost:{port}/2", ssl_ca_certs=cert)
+    strange = unbusy.Redis(port=port, ssl=True, retry=NO_RETRIES)
+    with pytest.raises(redis.ConnectionError, match="certificate"):
+        strange.ping()
+    with BusyScript(server) as script, script.holds():
+        assert client.incr("n") == 1
+    with pytest.raises(ValueError, match="certificate"):
+        unbusy.Redis(port=port, ssl=True, ssl_cert_reqs="none").ping()
+    with pytest.raises(ValueError, match="ssl_ciphers"):
+        unbusy.Redis(port=port, ssl=True, ssl_ciphers="ALL").ping()
+
+
+def test_tls_for_asyncio(tls_server):
+    server, port, cert = tls_server
+
+    async def count():
+        client = unbusy.asyncio.from_url(f"rediss://localhost:{port}", ssl_ca_certs=cert)
+        async with busy(server) as script:
+            await held(script, client.incr("n"))
+        await client.aclose()
+
+    asyncio.run(count())
+    assert server.direct.get("n") == "1"
