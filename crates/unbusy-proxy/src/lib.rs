@@ -29,7 +29,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use unbusy_core::Policy;
+use unbusy_core::{Event, Policy};
 
 pub use config::{Address, BusyThreshold, Config, HoldKinds, ListenerTls, Ordering, Upstream, UpstreamTls};
 pub use connecting::Connecting;
@@ -188,6 +188,11 @@ impl Proxy {
     /// For how long the server has not been busy: zero while it is, `None` if it never was.
     pub fn calm(&self) -> Option<Duration> {
         self.door.shared.calm(sync::now())
+    }
+
+    /// Calls this for each event, which is logged as well. It must not block. Only the first one is called.
+    pub fn watch(&self, watcher: impl Fn(&Event) + Send + Sync + 'static) {
+        self.door.shared.watch(Box::new(watcher));
     }
 
     /// A handle that ends the proxy, for signal handlers and other threads.

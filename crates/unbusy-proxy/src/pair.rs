@@ -18,7 +18,6 @@ use unbusy_core::gate::{Answer, Outcome, Ticket};
 use unbusy_core::session::{Out, Pass, Piece, SessionError, Want};
 use unbusy_core::{Session, Time};
 
-use crate::notices;
 use crate::running::{Call, Caller};
 use crate::shared::{Shared, Stage};
 use crate::stream::{Closed, Stream};
@@ -337,7 +336,9 @@ impl<'a> Pair<'a> {
     /// Tells the gate what the replies mean for it.
     fn report(&mut self, cx: &Context<'_>, out: &Out, now: Time) {
         self.count_scripts();
-        out.events.iter().for_each(notices::log);
+        for event in &out.events {
+            self.shared.tell(event);
+        }
         if let Some(sent) = out.proof {
             self.report_proof(sent);
         }

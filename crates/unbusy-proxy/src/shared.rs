@@ -7,8 +7,8 @@
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::{OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -49,7 +49,11 @@ pub(crate) struct Shared {
     driver: Notify,
     /// Nobody waits any more who could find out that the server is open.
     deserted: Notify,
+    watcher: OnceLock<Watcher>,
 }
+
+/// Hears of every event.
+pub(crate) type Watcher = Box<dyn Fn(&Event) + Send + Sync>;
 
 /// On a cache line of its own, so that workers do not disturb one another.
 #[derive(Debug, Default)]
@@ -97,6 +101,7 @@ impl Shared {
             }),
             driver: Notify::new(),
             deserted: Notify::new(),
+            watcher: OnceLock::new(),
         }
     }
 
@@ -240,6 +245,19 @@ impl Shared {
         freed.map(|freed| now - freed)
     }
 
+    /// Everything is told to the first.
+    pub(crate) fn watch(&self, watcher: Watcher) {
+        let _ = self.watcher.set(watcher);
+    }
+
+    /// Logs an event, and tells the watcher.
+    pub(crate) fn tell(&self, event: &Event) {
+        notices::log(event);
+        if let Some(watcher) = self.watcher.get() {
+            watcher(event);
+        }
+    }
+
     /// Lets the gate move on at its deadlines.
     pub(crate) async fn drive(&self) {
         loop {
@@ -320,7 +338,9 @@ impl Shared {
         if let Some((cause, suspects)) = began {
             notices::episode_began(cause, suspects.first(), now);
         }
-        events.iter().for_each(notices::log);
+        for event in &events {
+            self.tell(event);
+        }
         result
     }
 }
