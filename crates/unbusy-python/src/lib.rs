@@ -1,12 +1,14 @@
 //! The engine for Python: a proxy without listeners, on threads of its own that never need the interpreter.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{IntoRawFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use pyo3::exceptions::{PyOSError, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
+use unbusy_core::Event;
 use unbusy_proxy::{Address, Config, HoldKinds, Proxy, Upstream, UpstreamTls};
 
 /// While a connection is made, signals (Ctrl-C) are looked for this often.
@@ -63,6 +65,19 @@ impl Engine {
         }
     }
 
+    /// The descriptor of a socket on which a line tells of each event, until the engine ends.
+    fn events(&self) -> PyResult<RawFd> {
+        let (reader, writer) = UnixStream::pair()?;
+        writer.set_nonblocking(true)?;
+        self.proxy().watch(move |event| {
+            if let Some(line) = notice(event) {
+                // If thousands of them are unread nobody waits for this one.
+                let _ = (&writer).write_all(line.as_bytes());
+            }
+        });
+        Ok(reader.into_raw_fd())
+    }
+
     /// For how many seconds the server has not been busy: 0 while it is, infinity if it never was.
     fn calm(&self) -> f64 {
         self.proxy().calm().map_or(f64::INFINITY, |calm| calm.as_secs_f64())
@@ -85,6 +100,20 @@ impl Drop for Engine {
             std::mem::forget(proxy);
         }
     }
+}
+
+/// What is told of an event: a word for what happened, and what belongs to it.
+fn notice(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::EpisodeBegan { cause } => format!("busy {}\n", cause.name()),
+        Event::EpisodeEnded(report) => {
+            format!("free {:.3} {} {}\n", report.lasted.as_secs_f64(), report.commands, report.given_up)
+        }
+        Event::Hole => "hole\n".to_owned(),
+        Event::Ambiguous => "ambiguous\n".to_owned(),
+        Event::TooLarge => "large\n".to_owned(),
+        _ => return None,
+    })
 }
 
 fn config(settings: Settings) -> PyResult<Config> {

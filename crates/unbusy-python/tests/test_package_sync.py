@@ -272,3 +272,32 @@ def test_the_demonstration():
     shown = subprocess.run(command, capture_output=True, text=True, timeout=20)
     assert shown.returncode == 0, shown
     assert "unbusy.Redis: 1 after" in shown.stdout
+
+
+def test_one_notice_for_all_who_wait(one_server, caplog):
+    """In the log and to those who asked to be called."""
+    caplog.set_level("INFO", logger="unbusy")
+    heard = []
+    options = {"on_busy": partial(heard.append, "busy"), "on_free": partial(heard.append, "free")}
+    clients = [client_of(one_server, **options) for _ in range(5)]
+    assert all(client.ping() for client in clients)
+    with BusyScript(one_server) as script:
+        script.holds_all({str(n): partial(client.incr, "n") for n, client in enumerate(clients)})
+    wait_until("both were heard", lambda: len(heard) >= 2)
+    assert heard == ["busy", "free"]
+    busy, free = (record.getMessage() for record in caplog.records)
+    assert busy == f"localhost:{one_server.port} is busy (script); commands wait"
+    assert (
+        free.startswith(f"localhost:{one_server.port} accepts commands again after") and "5 commands" in free
+    )
+
+
+def test_a_callback_that_fails_spoils_nothing(one_server, caplog):
+    def fail():
+        raise ZeroDivisionError
+
+    client = client_of(one_server, on_busy=fail)
+    assert client.ping()
+    with BusyScript(one_server) as script, script.holds():
+        assert client.incr("n") == 1
+    wait_until("the failure is logged", lambda: "ZeroDivisionError" in caplog.text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import redis.asyncio as plain
 from redis.asyncio.connection import async_timeout  # type: ignore[attr-defined]
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from unbusy._connection import Options, Variants, refuse_plain, renamed, settings_of
+from unbusy._connection import Options, Variants, refuse_plain, settings_of, taken
 from unbusy._engine import Engine
 from unbusy._engines import engine_for
 from unbusy._patience import is_over
@@ -33,10 +33,8 @@ def _open(engine: Engine) -> socket.socket:
 class Held(_Base):
     """Whatever the kind of socket, the connection is the engine's, and waits while the server is busy."""
 
-    def __init__(
-        self, *args: Any, max_wait: float | None = None, hold: str | Iterable[str] = "busy", **kwargs: Any
-    ) -> None:
-        self.take(Options(max_wait, hold))
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.take(Options.out_of(kwargs))
         super().__init__(*args, **kwargs)
 
     def take(self, options: Options) -> None:
@@ -150,23 +148,16 @@ class BlockingConnectionPool(plain.BlockingConnectionPool):
 class Redis(plain.Redis):
     """redis-py's asynchronous client, whose commands wait while the server is busy.
 
-    `max_wait`: for so many seconds, counted from a command's first BUSY (120); 0 never. Then the server's error is raised.
-    `hold`: what is waited for: "busy", or "busy,loading".
+    In addition to redis-py's arguments it takes
+
+    `max_wait`: for how many seconds a command waits (120), counted from its first BUSY; 0 never. Then the error is raised;
+    `hold`: what is waited for: "busy", or "busy,loading";
+    `on_busy`, `on_free`: called, on a thread of their own, when the server becomes busy, and when it accepts commands again.
     """
 
-    def __init__(
-        self,
-        *args: Any,
-        max_wait: float | None = None,
-        hold: str | Iterable[str] | None = None,
-        lua_retry_time: float | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         refuse_plain(kwargs.get("connection_pool"), held_class)
-        max_wait = renamed(max_wait, lua_retry_time)
-        in_addition = {
-            name: value for name, value in (("max_wait", max_wait), ("hold", hold)) if value is not None
-        }
+        in_addition = taken(kwargs)
         super().__init__(*args, **kwargs)
         pool = self.connection_pool
         pool.connection_class = held_class(pool.connection_class)
@@ -180,8 +171,8 @@ class Redis(plain.Redis):
         auto_close_connection_pool: bool | None = None,
         **kwargs: Any,
     ) -> Redis:
-        kwargs["max_wait"] = renamed(kwargs.get("max_wait"), kwargs.pop("lua_retry_time", None))
-        pool = ConnectionPool.from_url(url, **kwargs)
+        in_addition = taken(kwargs)
+        pool = ConnectionPool.from_url(url, **kwargs, **in_addition)
         client = cls(connection_pool=pool, single_connection_client=single_connection_client)
         client.auto_close_connection_pool = auto_close_connection_pool is not False
         return client

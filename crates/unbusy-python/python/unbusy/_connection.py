@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import redis
@@ -14,6 +14,7 @@ from redis.credentials import UsernamePasswordCredentialProvider
 from unbusy._engines import Settings, Tls
 
 MAX_WAIT = 120.0
+OPTIONS = ("max_wait", "hold", "on_busy", "on_free")
 
 # What redis-py's TLS can do and the engine's cannot, as its attributes are called.
 _ONLY_OPENSSL = (
@@ -31,13 +32,22 @@ _ONLY_OPENSSL = (
 class Options:
     """What a connection is told in addition to redis-py's own arguments."""
 
-    max_wait: float
-    hold: tuple[str, ...]
-
-    def __init__(self, max_wait: float | str | None, hold: str | Iterable[str]) -> None:
+    def __init__(
+        self,
+        max_wait: float | str | None = None,
+        hold: str | Iterable[str] = "busy",
+        on_busy: Callable[[], object] | None = None,
+        on_free: Callable[[], object] | None = None,
+    ) -> None:
         self.max_wait = MAX_WAIT if max_wait is None else float(max_wait)
         names = hold.split(",") if isinstance(hold, str) else hold
         self.hold = tuple(name.strip() for name in names)
+        self.on_busy, self.on_free = on_busy, on_free
+
+    @classmethod
+    def out_of(cls, kwargs: dict[str, Any]) -> Options:
+        """Takes them away from the arguments of a connection."""
+        return cls(**{name: kwargs.pop(name) for name in OPTIONS if name in kwargs})
 
 
 def settings_of(connection: Any, options: Options) -> Settings:
@@ -53,6 +63,8 @@ def settings_of(connection: Any, options: Options) -> Settings:
         connect_timeout=getattr(connection, "socket_connect_timeout", None),
         max_wait=options.max_wait,
         hold=options.hold,
+        on_busy=options.on_busy,
+        on_free=options.on_free,
     )
 
 
@@ -93,12 +105,12 @@ def _tls(connection: Any) -> Tls | None:
     return Tls(ca=context.ca_certs, cert=context.certfile, key=context.keyfile)
 
 
-def renamed(max_wait: float | None, lua_retry_time: float | None) -> float | None:
-    """The waiting time, which has an older name."""
-    if lua_retry_time is None:
-        return max_wait
-    warnings.warn("lua_retry_time is now called max_wait", DeprecationWarning, stacklevel=4)
-    return lua_retry_time if max_wait is None else max_wait
+def taken(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Takes from a client's arguments what its connections are told in addition; one of these has an older name."""
+    if "lua_retry_time" in kwargs:
+        warnings.warn("lua_retry_time is now called max_wait", DeprecationWarning, stacklevel=3)
+        kwargs.setdefault("max_wait", kwargs.pop("lua_retry_time"))
+    return {name: kwargs.pop(name) for name in OPTIONS if name in kwargs}
 
 
 class Variants:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from unbusy._engine import Engine
+from unbusy._notices import follow
 
 # An engine ends when no connection uses it any more. So many of the last are kept all the same, for programs that make a
 # client for each of their tasks.
@@ -37,6 +39,12 @@ class Settings:
     connect_timeout: float | None = None
     max_wait: float = 120.0
     hold: tuple[str, ...] = ("busy",)
+    on_busy: Callable[[], object] | None = None
+    on_free: Callable[[], object] | None = None
+
+    @property
+    def address(self) -> str:
+        return self.path or f"{self.host}:{self.port}"
 
 
 _lock = threading.Lock()
@@ -50,6 +58,7 @@ def engine_for(settings: Settings) -> Engine:
         engine = _running.get(settings)
         if engine is None:
             engine = _running[settings] = Engine(settings)
+            follow(engine, settings)
         _last[settings] = engine
         _last.move_to_end(settings)
         if len(_last) > _KEPT:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import redis.asyncio.connection
@@ -18,13 +18,14 @@ _FAMILIES: tuple[tuple[Any, Variants], ...] = (
 _originals: list[Callable[..., None]] = []
 
 
-def install(max_wait: float | None = None, hold: str | Iterable[str] = "busy") -> None:
+def install(**kwargs: Any) -> None:
     """From now on, every new connection of redis-py waits while its server is busy, whoever makes it.
 
-    Connections that are there already are not changed. The arguments are those of `unbusy.Redis`; a second call changes them.
+    Connections that are there already are not changed. The arguments are those that `unbusy.Redis` has in addition; a second call
+    changes them.
     """
     uninstall()
-    options = Options(max_wait, hold)
+    options = Options(**kwargs)
     for base, variants in _FAMILIES:
         _originals.append(base.__init__)
         base.__init__ = _turning(base.__init__, variants, options)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import redis
 
-from unbusy._connection import Options, Variants, refuse_plain, renamed, settings_of
+from unbusy._connection import Options, Variants, refuse_plain, settings_of, taken
 from unbusy._engines import engine_for
 from unbusy._patience import PatientSocket
 
@@ -22,10 +21,8 @@ else:
 class Held(_Base):
     """Whatever the kind of socket, the connection is the engine's, and waits while the server is busy."""
 
-    def __init__(
-        self, *args: Any, max_wait: float | None = None, hold: str | Iterable[str] = "busy", **kwargs: Any
-    ) -> None:
-        self.take(Options(max_wait, hold))
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.take(Options.out_of(kwargs))
         super().__init__(*args, **kwargs)
 
     def take(self, options: Options) -> None:
@@ -97,23 +94,16 @@ class BlockingConnectionPool(redis.BlockingConnectionPool):
 class Redis(redis.Redis):
     """redis-py's client, whose commands wait while the server is busy.
 
-    `max_wait`: for so many seconds, counted from a command's first BUSY (120); 0 never. Then the server's error is raised.
-    `hold`: what is waited for: "busy", or "busy,loading".
+    In addition to redis-py's arguments it takes
+
+    `max_wait`: for how many seconds a command waits (120), counted from its first BUSY; 0 never. Then the error is raised;
+    `hold`: what is waited for: "busy", or "busy,loading";
+    `on_busy`, `on_free`: called, on a thread of their own, when the server becomes busy, and when it accepts commands again.
     """
 
-    def __init__(
-        self,
-        *args: Any,
-        max_wait: float | None = None,
-        hold: str | Iterable[str] | None = None,
-        lua_retry_time: float | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         refuse_plain(kwargs.get("connection_pool"), held_class)
-        max_wait = renamed(max_wait, lua_retry_time)
-        self._in_addition = {
-            name: value for name, value in (("max_wait", max_wait), ("hold", hold)) if value is not None
-        }
+        self._in_addition = taken(kwargs)
         super().__init__(*args, **kwargs)
 
     @property
@@ -129,9 +119,9 @@ class Redis(redis.Redis):
 
     @classmethod
     def from_url(cls, url: str, **kwargs: Any) -> Redis:
-        kwargs["max_wait"] = renamed(kwargs.get("max_wait"), kwargs.pop("lua_retry_time", None))
+        in_addition = taken(kwargs)
         single = kwargs.pop("single_connection_client", False)
-        pool = ConnectionPool.from_url(url, **kwargs)
+        pool = ConnectionPool.from_url(url, **kwargs, **in_addition)
         client = cls(connection_pool=pool, single_connection_client=single)
         client.auto_close_connection_pool = True
         return client
