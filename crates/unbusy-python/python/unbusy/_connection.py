@@ -92,7 +92,7 @@ def _tls(connection: Any) -> Tls | None:
     # The asynchronous one keeps them in an object of their own.
     context = getattr(connection, "ssl_context", connection)
     wrong = [name for name in _ONLY_OPENSSL if getattr(context, name, None)]
-    if context is not connection and context.password:
+    if context is not connection and getattr(context, "password", None):
         wrong.append("ssl_password")
     if wrong:
         raise ValueError(
