@@ -83,10 +83,13 @@ def test_a_time_out_does_not_strike_held_commands(server):
         async with busy(server) as script:
             with script.holds():
                 assert await asyncio.gather(client.incr("n"), big) == [1, True]
+        with server.paused():
+            asyncio.get_running_loop().call_later(SCRIPT_MS / 2000, server.resume)
+            assert await client.incr("n") == 2
         await client.aclose()
 
     asyncio.run(wait())
-    assert server.direct.get("n") == "1"
+    assert server.direct.get("n") == "2"
 
 
 def test_a_server_that_is_lost_is_noticed(one_server, monkeypatch):
