@@ -301,3 +301,19 @@ def test_a_callback_that_fails_spoils_nothing(one_server, caplog):
     with BusyScript(one_server) as script, script.holds():
         assert client.incr("n") == 1
     wait_until("the failure is logged", lambda: "ZeroDivisionError" in caplog.text)
+
+
+def test_sub_interpreters_are_refused():
+    program = """
+        import sys
+        try:
+            import _interpreters as interpreters
+        except ImportError:
+            import _xxsubinterpreters as interpreters
+        program = "try:\\n import unbusy\\nexcept ImportError as error: print(error)"
+        run = getattr(interpreters, "exec", None) or interpreters.run_string
+        run(interpreters.create(), f"import sys; sys.path = {sys.path!r}\\n{program}")
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert "works in the main interpreter of a process only" in shown.stdout, shown
