@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import redis.asyncio as plain
-from redis.asyncio.connection import async_timeout  # type: ignore[attr-defined]
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from unbusy._connection import Options, Variants, refuse_plain, settings_of, taken
@@ -79,35 +78,28 @@ class Held(_Base):
         if not limit or engine is None:
             yield
             return
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
-
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        begun, expired = loop.time(), False
+        # Since Python 3.11 a task tells how often others have cancelled it.
+        cancelled = getattr(task, "cancelling", int)()
         timer: asyncio.TimerHandle
 
         def look() -> None:
-            nonlocal timer
-            now = loop.time()
-            if is_over(engine, now - begun, self._options.max_wait):
-                _end(scope, now)
+            nonlocal timer, expired
+            if task and is_over(engine, loop.time() - begun, self._options.max_wait):
+                expired = task.cancel()
             else:
                 timer = loop.call_later(limit, look)
 
         timer = loop.call_later(limit, look)
         try:
-            async with async_timeout(None) as scope:
-                yield
-        except asyncio.TimeoutError:
+            yield
+        except asyncio.CancelledError:
+            if not expired or getattr(task, "uncancel", int)() > cancelled:
+                raise
             raise RedisTimeoutError(f"Timeout {doing} {self._host_error()}") from None
         finally:
             timer.cancel()
-
-
-def _end(scope: Any, now: float) -> None:
-    """Before Python 3.11 redis-py has the time-outs of a package, where this is called differently."""
-    if hasattr(scope, "reschedule"):
-        scope.reschedule(now)
-    else:
-        scope.update(now)
 
 
 class Connection(Held, plain.Connection):
