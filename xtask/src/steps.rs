@@ -11,32 +11,34 @@ struct Step {
     name: &'static str,
     about: &'static str,
     run: fn() -> Result<()>,
+    /// It runs if no step is asked for.
+    usual: bool,
 }
 
 const PYTHON: &str = "python";
 const PACKAGE: &str = "package";
 
 const STEPS: [Step; 11] = [
-    Step { name: "servers", about: "the servers to test with are there", run: servers::fetch_all },
-    Step { name: "fmt", about: "the code is formatted", run: fmt },
-    Step { name: "clippy", about: "no lint has anything to say", run: clippy },
-    Step { name: "doc", about: "the documentation builds and its links lead somewhere", run: doc },
-    Step { name: "deny", about: "licences and sources of the dependencies are welcome", run: deny::policy },
-    Step { name: "advisories", about: "no dependency has a known weakness", run: deny::advisories },
-    Step { name: "test", about: "all tests in Rust but the documentation's", run: test },
-    Step { name: "doctest", about: "the examples in the documentation", run: doctest },
+    usual("servers", "the servers to test with are there", servers::fetch_all),
+    usual("fmt", "the code is formatted", fmt),
+    usual("clippy", "no lint has anything to say", clippy),
+    usual("doc", "the documentation builds and its links lead somewhere", doc),
+    usual("deny", "licences and sources of the dependencies are welcome", deny::policy),
+    usual("advisories", "no dependency has a known weakness", deny::advisories),
+    usual("test", "all tests in Rust but the documentation's", test),
+    usual("doctest", "the examples in the documentation", doctest),
+    usual("instructions", "no command costs more instructions than it did", instructions::check),
+    usual(PYTHON, "scenarios with Python clients, and some of redis-py's own tests", python),
+    // It compiles most of what the others did once more, for minutes.
     Step {
-        name: "instructions",
-        about: "no command costs more instructions than it did",
-        run: instructions::check,
+        usual: false,
+        ..usual(PACKAGE, "the Python package is built, installed and tried; only if asked for", package::test)
     },
-    Step {
-        name: PYTHON,
-        about: "scenarios with Python clients, and some of redis-py's own tests",
-        run: python,
-    },
-    Step { name: PACKAGE, about: "the Python package is built, installed and tried", run: package::test },
 ];
+
+const fn usual(name: &'static str, about: &'static str, run: fn() -> Result<()>) -> Step {
+    Step { name, about, run, usual: true }
+}
 
 pub(crate) fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(STEPS.iter().map(|step| step.name))
@@ -49,7 +51,9 @@ pub(crate) fn help() -> String {
 
 /// Runs the steps that were asked for, and stops at the first that fails.
 pub(crate) fn run(skip_python: bool, only: &[String]) -> Result<()> {
-    let asked = |step: &&Step| only.is_empty() || only.iter().any(|name| name == step.name);
+    let asked = |step: &Step| {
+        if only.is_empty() { step.usual } else { only.iter().any(|name| name == step.name) }
+    };
     let wanted = |step: &&Step| asked(step) && !(skip_python && [PYTHON, PACKAGE].contains(&step.name));
     let start = Instant::now();
     for step in STEPS.iter().filter(wanted) {

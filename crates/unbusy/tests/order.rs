@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use testkit::{Flavor, Server, scripts_on_the_brink};
 
 const THRESHOLD: Duration = Duration::from_millis(100);
-const TIME: Duration = Duration::from_secs(6);
+const TIME: Duration = Duration::from_secs(4);
 const CONNECTIONS: usize = 6;
 /// Just less than 32 KiB together, and soon executed, so that most of the time a pipeline waits to be read.
 const COMMANDS: u64 = 30;

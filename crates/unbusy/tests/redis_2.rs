@@ -72,6 +72,6 @@ fn both_versions_wait_together() {
     });
     script.join();
     let rejected = server.rejections();
-    // One asks for both: at most one try per interval, not two.
-    assert!(rejected < 120, "{rejected} rejected");
+    // One asks for both: at most one try per interval, which grows to 8 ms, not two.
+    assert!(rejected < 300, "{rejected} rejected");
 }
