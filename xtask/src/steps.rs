@@ -93,15 +93,18 @@ fn doc() -> Result<()> {
     shell::run(doc.env("RUSTDOCFLAGS", "-Dwarnings"))
 }
 
+/// All packages with tests in Rust; those of the Python package are a step of their own.
+const TESTED: [&str; 4] = ["--workspace", "--exclude", "unbusy-python", "--all-features"];
+
 fn test() -> Result<()> {
     // nextest keeps tests with servers apart and stops one that hangs (.config/nextest.toml), but not all have it.
     let nextest = shell::succeeds(&mut shell::cargo(&["nextest", "--version"]));
     let args: &[&str] = if nextest { &["nextest", "run"] } else { &["test", "--lib", "--bins", "--tests"] };
-    shell::run(shell::cargo(args).args(["--workspace", "--all-features"]))
+    shell::run(shell::cargo(args).args(TESTED))
 }
 
 fn doctest() -> Result<()> {
-    shell::run(&mut shell::cargo(&["test", "--workspace", "--all-features", "--doc"]))
+    shell::run(shell::cargo(&["test", "--doc"]).args(TESTED))
 }
 
 fn python() -> Result<()> {
