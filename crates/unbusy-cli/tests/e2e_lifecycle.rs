@@ -336,9 +336,17 @@ fn a_login_that_does_not_do_for_the_threshold_is_warned_of() {
             assert!(warning.contains("WARN") && warning.contains(code), "{warning}");
             assert!(!warning.contains("secret"), "{warning}");
         }
-        let proxy = proxy_to(&format!("redis://:secret@{}", server.address()), &["-v"]);
-        let known = proxy.wait_log("the server's threshold", PATIENCE);
-        assert!(!proxy.log().contains("cannot be read"), "{known}");
+        // Who may read the settings need not be able to read anything else.
+        let settings = ["ACL", "SETUSER", "settings", "on", ">secret", "+config"];
+        assert_eq!(client.cmd(&settings).text(), "OK");
+        for login in [":secret@", "settings:secret@"] {
+            let proxy = proxy_to(&format!("redis://{login}{}", server.address()), &["-v"]);
+            let known = proxy.wait_log("the server's threshold", PATIENCE);
+            // Later than that a warning would come.
+            let mut late = Client::connect(proxy.address());
+            assert!(late.cmd(&["PING"]).error().is_some(), "nobody is logged in");
+            assert!(!proxy.log().contains("cannot be read"), "{known}");
+        }
     }
 }
 

@@ -24,6 +24,7 @@ pub struct Survey {
     threshold: Option<Duration>,
     one_read: bool,
     clients: Option<u32>,
+    refused: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,7 @@ impl Survey {
             threshold: None,
             one_read: true,
             clients: None,
+            refused: false,
         }
     }
 
@@ -62,6 +64,7 @@ impl Survey {
     /// The words of the reply to it, or `None` if the server refused. What it refuses for a while only, since it is busy or
     /// loads, is to be asked again instead.
     pub fn hear(&mut self, words: Option<&[&[u8]]>) {
+        self.refused |= words.is_none() && self.step != Some(Step::Clients);
         self.step = match (self.step, words) {
             (Some(Step::Threshold | Step::OldThreshold), Some([_, millis])) => {
                 self.threshold = number(millis).map(Duration::from_millis);
@@ -90,6 +93,11 @@ impl Survey {
     /// The threshold; zero: the server never answers BUSY. `None`: it did not tell.
     pub const fn threshold(&self) -> Option<Duration> {
         self.threshold
+    }
+
+    /// Whether the server refused something that a lease depends on.
+    pub const fn is_refused(&self) -> bool {
+        self.refused
     }
 
     /// How many connections it has, as far as it told.
@@ -151,6 +159,7 @@ mod tests {
         let one_read = |answer: Option<&[&[u8]]>| {
             let mut survey = Survey::new(true);
             survey.hear(None);
+            assert!(survey.is_refused());
             assert_eq!(survey.question(), Some(["INFO", "server"].as_slice()));
             survey.hear(answer);
             assert_eq!(survey.question().is_none(), answer.is_none());
@@ -161,6 +170,15 @@ mod tests {
         assert!(one_read(None), "a server that tells nothing");
         assert!(one_read(Some(&[b"# Server\r\nredis_version:7.2.4\r\nvalkey_version:8.1.0\r\n"])));
         assert!(!one_read(Some(&[b"# Server\r\nredis_version:7.2.4\r\nvalkey_version:7.2.7\r\n"])));
+    }
+
+    #[test]
+    fn a_server_that_hides_its_clients_only_refuses_nothing_that_matters() {
+        let mut survey = Survey::new(true);
+        survey.hear(Some(&[b"busy-reply-threshold", b"100"]));
+        survey.hear(Some(&[b"io-threads", b"1"]));
+        survey.hear(None);
+        assert_eq!((survey.question(), survey.is_refused(), survey.one_read()), (None, false, false));
     }
 
     #[test]

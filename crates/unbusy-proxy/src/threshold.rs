@@ -109,30 +109,31 @@ impl Known {
 
 enum Answer {
     Told(Survey),
-    /// Why the server did not answer all of it.
+    /// Why the server did not tell all that matters.
     Refused(Survey, String),
     NotNow,
 }
 
 async fn read(connector: &Connector, upstream: &Upstream, mut survey: Survey) -> io::Result<Answer> {
     let mut server = Inquiry::on(connector.connect().await?);
-    let mut refused = None;
+    let mut reason = None;
     if let Some(reply) = server.log_in(upstream).await? {
         if is_passing(&reply) {
             return Ok(Answer::NotNow);
         }
-        refused = refusal(&reply);
+        reason = refusal(&reply);
     }
     while let Some(question) = survey.question() {
         let reply = server.ask(question).await?;
         if is_passing(&reply) {
             return Ok(Answer::NotNow);
         }
-        let reason = refusal(&reply);
-        survey.hear(reason.is_none().then(|| words(&reply)).as_deref());
-        refused = refused.or(reason);
+        let refusal = refusal(&reply);
+        survey.hear(refusal.is_none().then(|| words(&reply)).as_deref());
+        reason = reason.or(refusal);
     }
-    Ok(match refused {
+    // A login that failed is no harm where everybody is told.
+    Ok(match reason.filter(|_| survey.is_refused()) {
         Some(reason) => Answer::Refused(survey, reason),
         None => Answer::Told(survey),
     })

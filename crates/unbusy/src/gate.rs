@@ -171,11 +171,11 @@ impl Gate {
         mine.then(|| Survey::new(!self.threshold_is_given.load(Relaxed)))
     }
 
-    /// What the server said, or that it refused some of it.
-    pub(crate) fn learn(self: &Arc<Self>, survey: &Survey, refused: bool) {
+    /// What the server said.
+    pub(crate) fn learn(self: &Arc<Self>, survey: &Survey) {
         self.one_read.store(survey.one_read(), Relaxed);
         self.clients.store(survey.clients().unwrap_or_default(), Relaxed);
-        match (self.threshold_is_given.load(Relaxed), refused) {
+        match (self.threshold_is_given.load(Relaxed), survey.is_refused()) {
             (false, _) => self.set_threshold(survey.threshold().unwrap_or(DEFAULT_THRESHOLD)),
             // Nothing is gained by being refused again.
             (true, true) => self.survey_due.store(u64::MAX, Relaxed),

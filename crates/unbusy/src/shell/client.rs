@@ -125,11 +125,10 @@ impl Client {
     ) -> RedisResult<Connection> {
         let mut connection = self.wrap(self.hold(connect)?);
         if let Some(mut survey) = self.door.gate.survey() {
-            let mut refused = false;
             while let Some(question) = survey::question(&survey) {
-                refused |= !survey::hear(&mut survey, &connection.req_command(&question));
+                survey::hear(&mut survey, &connection.req_command(&question));
             }
-            self.door.gate.learn(&survey, refused);
+            self.door.gate.learn(&survey);
         }
         Ok(connection)
     }
@@ -245,15 +244,14 @@ mod aio {
         }
 
         async fn ask<L: Link>(&self, mut survey: Survey, connection: &mut Connection<L>) -> RedisResult<()> {
-            let mut refused = false;
             while let Some(question) = survey::question(&survey) {
                 let reply = question.query_async(connection).await;
                 if reply.as_ref().is_err_and(redis::RedisError::is_unrecoverable_error) {
                     return reply.map(|_: Value| ());
                 }
-                refused |= !survey::hear(&mut survey, &reply);
+                survey::hear(&mut survey, &reply);
             }
-            self.door.gate.learn(&survey, refused);
+            self.door.gate.learn(&survey);
             Ok(())
         }
     }

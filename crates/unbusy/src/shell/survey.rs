@@ -9,11 +9,9 @@ pub(super) fn question(survey: &Survey) -> Option<Cmd> {
     Some(cmd(name).arg(args).take())
 }
 
-/// Takes the answer. `false`: it was refused.
-pub(super) fn hear(survey: &mut Survey, reply: &RedisResult<Value>) -> bool {
-    let words = reply.as_ref().ok().and_then(words);
-    survey.hear(words.as_deref());
-    words.is_some()
+/// Takes the answer.
+pub(super) fn hear(survey: &mut Survey, reply: &RedisResult<Value>) {
+    survey.hear(reply.as_ref().ok().and_then(words).as_deref());
 }
 
 /// The words of a reply, if it has words; those of a map or a list in their order.
