@@ -26,7 +26,7 @@ pub(crate) struct ConformanceArgs {
     /// Whose test suite.
     suite: Library,
     /// The server to run it on: one of those of `cargo xtask servers`.
-    #[arg(long, default_value = "valkey-9.1", value_parser = flavor)]
+    #[arg(long, default_value = "valkey-9.1")]
     server: Flavor,
     /// What the times are made of at which the server is busy.
     #[arg(long, default_value_t = 1)]
@@ -132,11 +132,6 @@ impl Way {
     const fn is_busy(self) -> bool {
         matches!(self, Self::UnbusyBusy | Self::OriginalBusy)
     }
-}
-
-fn flavor(name: &str) -> Result<Flavor, String> {
-    let names = || Flavor::ALL.map(Flavor::name).join(", ");
-    Flavor::ALL.into_iter().find(|flavor| flavor.name() == name).ok_or_else(|| format!("one of {}", names()))
 }
 
 /// Runs a suite in all ways, compares them, and writes the page.

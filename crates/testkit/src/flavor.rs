@@ -4,6 +4,7 @@
 use std::{
     env, fmt,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 /// A server version that the tests run against.
@@ -89,6 +90,18 @@ impl Flavor {
 impl fmt::Display for Flavor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+impl FromStr for Flavor {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let names = || Self::ALL.map(Self::name).join(", ");
+        Self::ALL
+            .into_iter()
+            .find(|flavor| flavor.name() == name)
+            .ok_or_else(|| format!("one of {}", names()))
     }
 }
 

@@ -67,7 +67,7 @@ struct Args {
     #[arg(long)]
     seed: Option<u64>,
     /// The server: one of those of `cargo xtask servers`.
-    #[arg(long, default_value = "valkey-9.1", value_parser = flavor)]
+    #[arg(long, default_value = "valkey-9.1")]
     server: Flavor,
     /// Threads with which the server reads and writes its sockets.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
@@ -90,11 +90,6 @@ struct Args {
     /// Where failures are kept.
     #[arg(long, value_name = "FOLDER", default_value = "target/torture")]
     folder: PathBuf,
-}
-
-fn flavor(name: &str) -> Result<Flavor, String> {
-    let names = || Flavor::ALL.map(Flavor::name).join(", ");
-    Flavor::ALL.into_iter().find(|flavor| flavor.name() == name).ok_or_else(|| format!("one of {}", names()))
 }
 
 fn main() -> ExitCode {

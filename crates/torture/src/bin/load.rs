@@ -48,16 +48,11 @@ struct Args {
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=100))]
     seconds: u64,
     /// The server: one of those of `cargo xtask servers`.
-    #[arg(long, default_value = "valkey-9.1", value_parser = flavor)]
+    #[arg(long, default_value = "valkey-9.1")]
     server: Flavor,
     /// The command `unbusy`; the chore fills it in.
     #[arg(long, hide = true)]
     unbusy: PathBuf,
-}
-
-fn flavor(name: &str) -> Result<Flavor, String> {
-    let names = || Flavor::ALL.map(Flavor::name).join(", ");
-    Flavor::ALL.into_iter().find(|flavor| flavor.name() == name).ok_or_else(|| format!("one of {}", names()))
 }
 
 fn main() -> Result<()> {

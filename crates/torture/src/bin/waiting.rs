@@ -53,7 +53,7 @@ struct Args {
     #[arg(long, default_value_t = 3)]
     rounds: u32,
     /// The server: one of those of `cargo xtask servers`.
-    #[arg(long, default_value = "redis-7.0", value_parser = flavor)]
+    #[arg(long, default_value = "redis-7.0")]
     server: Flavor,
     /// Also print each time that was measured, in milliseconds: a line for each way, number of connections and round.
     #[arg(long)]
@@ -61,11 +61,6 @@ struct Args {
     /// The command `unbusy`; the chore fills it in.
     #[arg(long, hide = true)]
     unbusy: PathBuf,
-}
-
-fn flavor(name: &str) -> Result<Flavor, String> {
-    let names = || Flavor::ALL.map(Flavor::name).join(", ");
-    Flavor::ALL.into_iter().find(|flavor| flavor.name() == name).ok_or_else(|| format!("one of {}", names()))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
