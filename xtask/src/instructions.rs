@@ -151,8 +151,7 @@ fn build_engine() -> Result<PathBuf> {
 
 /// With the features of the tests, so that nothing is compiled twice.
 fn build_gets() -> Result<PathBuf> {
-    let args = ["build", "--quiet", "--workspace", "--all-features", "--example", "gets"];
-    shell::run(&mut shell::cargo(&args))?;
+    shell::run(shell::cargo(&["build", "--quiet", "--example", "gets"]).args(shell::TESTED))?;
     shell::built("debug", "examples/gets")
 }
 

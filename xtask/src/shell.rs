@@ -64,6 +64,10 @@ pub(crate) fn target() -> Result<PathBuf> {
     Ok(target.to_owned())
 }
 
+/// The packages that are tested in Rust, as cargo is told of them; those of the Python package are a step of their own. Whoever
+/// wants what the tests have built names the same, or features differ, and all of it is compiled once more.
+pub(crate) const TESTED: [&str; 4] = ["--workspace", "--exclude", "unbusy-python", "--all-features"];
+
 /// A program of this workspace, in the same target directory as this one.
 pub(crate) fn built(profile: &str, program: &str) -> Result<PathBuf> {
     Ok(target()?.join(profile).join(program))
@@ -72,7 +76,7 @@ pub(crate) fn built(profile: &str, program: &str) -> Result<PathBuf> {
 /// The command `unbusy` without optimizations, built just as the tests build it: with other features all that it depends on would
 /// be compiled once more.
 pub(crate) fn unbusy_for_tests() -> Result<PathBuf> {
-    let args = ["test", "--quiet", "--no-run", "--workspace", "--all-features", "--test", "proxy"];
+    let args = [&["test", "--quiet", "--no-run", "--test", "proxy"], TESTED.as_slice()].concat();
     run(&mut cargo(&args))?;
     built("debug", "unbusy")
 }

@@ -93,18 +93,15 @@ fn doc() -> Result<()> {
     shell::run(doc.env("RUSTDOCFLAGS", "-Dwarnings"))
 }
 
-/// All packages with tests in Rust; those of the Python package are a step of their own.
-const TESTED: [&str; 4] = ["--workspace", "--exclude", "unbusy-python", "--all-features"];
-
 fn test() -> Result<()> {
     // nextest keeps tests with servers apart and stops one that hangs (.config/nextest.toml), but not all have it.
     let nextest = shell::succeeds(&mut shell::cargo(&["nextest", "--version"]));
     let args: &[&str] = if nextest { &["nextest", "run"] } else { &["test", "--lib", "--bins", "--tests"] };
-    shell::run(shell::cargo(args).args(TESTED))
+    shell::run(shell::cargo(args).args(shell::TESTED))
 }
 
 fn doctest() -> Result<()> {
-    shell::run(shell::cargo(&["test", "--doc"]).args(TESTED))
+    shell::run(shell::cargo(&["test", "--doc"]).args(shell::TESTED))
 }
 
 fn python() -> Result<()> {
