@@ -324,6 +324,8 @@ impl Lane {
     /// From now on there are no commands, just bytes.
     pub(super) fn make_raw(&mut self) {
         self.entries.clear();
+        (self.kept, self.answered, self.sent) = (0, 0, 0);
+        (self.kept_bytes, self.answered_bytes) = (0, 0);
         self.scripts_in_flight = 0;
         self.parsed = 0;
         self.scanner = RequestScanner::default();
