@@ -42,7 +42,8 @@
 //!   server more freedom than F3 and F4 do.
 //! * *Budgets*: nothing is given up. *Barriers* but `WATCH` and `MULTI`. Errors that a server checks before BUSY. `PING`
 //!   in front of or behind a script: that a rejection is not taken for a script's own reply is checked where the gate
-//!   judges it.
+//!   judges it. `PING` in place of a command that cannot speak for the server: here such a command leads deaf, and may take a
+//!   busy server for open at any moment.
 //! * *Threads.* A step is done as a whole. In the proxy a connection may act on a lease that was revoked just now; the
 //!   lease's argument does not need the revocation.
 //! * What hangs on a moment within a tick is told by the order of the steps, not by the clock.

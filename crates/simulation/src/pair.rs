@@ -463,7 +463,7 @@ impl World {
             // Null for EXEC under WATCH is an answer: what stands behind it still goes.
             let held = pair.session.is_held() || out.pieces().is_empty();
             pair.held_and_gone |= pair.client_closed && held;
-            let ask = pair.session.is_held().then(|| pair.session.ask());
+            let ask = pair.session.waits().then(|| pair.session.ask());
             let ticket = self.with(at, ticket, |gate, now| {
                 let ticket = gate.rejected(ticket, ask, cause, sent, now);
                 gate.also_rejected(out.rejected.saturating_sub(1));
@@ -619,7 +619,9 @@ impl World {
 
     fn ask_gate(&mut self, at: usize, mut ask: Ask) -> bool {
         let now = self.now;
-        ask.scout &= !self.pairs[at].client_lost && self.pairs[at].backlog == 0;
+        let speaks = !self.pairs[at].client_lost && self.pairs[at].backlog == 0;
+        ask.scout &= speaks;
+        ask.pings &= speaks;
         let waits = self.pairs[at].waits;
         let ticket = self.take_ticket(at);
         let answer = self.with(at, None, |gate, now| gate.ask(ticket, ask, now));
@@ -645,8 +647,9 @@ impl World {
                     self.leave_gate(at);
                     return false;
                 }
+                let pass = if ticket.is_some() { Pass::Speak } else { Pass::One };
                 pair.place = ticket.map_or(Place::Away, Place::Sent);
-                pair.session.send(Pass::One, now);
+                pair.session.send(pass, now);
             }
             Answer::Wait(ticket) => {
                 pair.place = Place::Waiting(ticket);

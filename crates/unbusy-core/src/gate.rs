@@ -71,10 +71,19 @@ impl Default for Pace {
 pub struct Ask {
     /// Its reply speaks for the server: rejected while busy, answered at once while open, small.
     pub scout: bool,
-    /// It only reads.
+    /// Let go by its ticket, it asks the server with a PING first, which speaks for the server where the command cannot.
+    pub pings: bool,
+    /// What speaks for the server only reads.
     pub read: bool,
     /// Commands waiting on this connection, for the notice at the end.
     pub commands: u32,
+}
+
+impl Ask {
+    /// Whether the server's state will be known once it has been let go.
+    const fn speaks(&self) -> bool {
+        self.scout || self.pings
+    }
 }
 
 /// The answer to an [`Ask`].
@@ -101,7 +110,7 @@ pub enum Outcome {
 enum Role {
     Scout,
     Leader,
-    /// A leader whose command is answered late when it is accepted, such as BLPOP.
+    /// A leader whose command may be answered late when it is accepted, such as BLPOP, and that cannot ask with a PING.
     Deaf,
     /// Sends one command that cannot speak for the server.
     Alone,
@@ -377,7 +386,7 @@ impl Gate {
 
     fn tick_stalled(&mut self, next_scout: Time, gap: Duration, now: Time) -> Time {
         let speaker =
-            self.first_waiting(|ask| ask.scout && ask.read).or_else(|| self.first_waiting(|ask| ask.scout));
+            self.first_waiting(|ask| ask.speaks() && ask.read).or_else(|| self.first_waiting(Ask::speaks));
         // Nobody speaks for the server at all when the last scout's connection is gone.
         let unheard = speaker.is_some() && self.oldest_scout().is_none();
         if now < next_scout && !unheard {
@@ -422,7 +431,7 @@ impl Gate {
             None => {}
         }
         episode.last_try = now;
-        let speaker = self.first_waiting(|ask| ask.scout);
+        let speaker = self.first_waiting(Ask::speaks);
         let role = if speaker.is_some() { Role::Leader } else { Role::Deaf };
         let chosen = speaker.or_else(|| self.first_waiting(|_| true));
         self.wake(chosen, role, now);
@@ -492,8 +501,8 @@ impl Gate {
     }
 
     fn release(&mut self, now: Time) -> bool {
-        let first = self.waiting.first_key_value().map(|(ticket, ask)| (*ticket, ask.scout));
-        let role = first.map_or(Role::Alone, |(_, scout)| if scout { Role::Scout } else { Role::Alone });
+        let first = self.waiting.first_key_value().map(|(ticket, ask)| (*ticket, ask.speaks()));
+        let role = first.map_or(Role::Alone, |(_, speaks)| if speaks { Role::Scout } else { Role::Alone });
         self.wake(first.map(|(ticket, _)| ticket), role, now)
     }
 

@@ -9,9 +9,10 @@ use unbusy_core::{Cause, EpisodeReport, Event, Gate, Time};
 
 const MS: Duration = Duration::from_millis(1);
 const THRESHOLD: Duration = Duration::from_secs(5);
-const WRITE: Ask = Ask { scout: true, read: false, commands: 1 };
-const READ: Ask = Ask { scout: true, read: true, commands: 1 };
-const BLOCKING: Ask = Ask { scout: false, read: false, commands: 1 };
+const WRITE: Ask = Ask { scout: true, pings: false, read: false, commands: 1 };
+const READ: Ask = Ask { scout: true, pings: false, read: true, commands: 1 };
+const BLOCKING: Ask = Ask { scout: false, pings: false, read: false, commands: 1 };
+const PINGING: Ask = Ask { scout: false, pings: true, read: true, commands: 1 };
 
 fn at(ms: u64) -> Time {
     Time::from_nanos((10_000 + ms) * 1_000_000)
@@ -123,11 +124,11 @@ impl Model {
                 // Anyone may have been meant.
             } else if busy {
                 let best =
-                    self.waiting.iter().find(|(_, ask)| ask.scout).or_else(|| self.waiting.iter().next());
+                    self.waiting.iter().find(|(_, ask)| speaks(ask)).or_else(|| self.waiting.iter().next());
                 assert_eq!(best, Some((&ticket, &ask)), "first come, first served");
             } else if self.stalled {
                 let suits =
-                    |read: bool| self.waiting.iter().find(move |(_, ask)| ask.scout && (ask.read || !read));
+                    |read: bool| self.waiting.iter().find(move |(_, ask)| speaks(ask) && (ask.read || !read));
                 let best = suits(true).or_else(|| suits(false)).or_else(|| self.waiting.iter().next());
                 assert_eq!(best, Some((&ticket, &ask)), "reads before writes before the rest, oldest first");
             } else {
@@ -183,6 +184,10 @@ impl Model {
     }
 }
 
+const fn speaks(ask: &Ask) -> bool {
+    ask.scout || ask.pings
+}
+
 /// One step of the random walk: what happens, to whom, and how much later.
 type Step = (u8, u8, u16);
 
@@ -191,7 +196,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn ask_of(pick: u8) -> Ask {
-    [WRITE, WRITE, READ, BLOCKING][usize::from(pick) % 4]
+    [WRITE, WRITE, READ, BLOCKING, PINGING][usize::from(pick) % 5]
 }
 
 proptest! {
@@ -514,6 +519,24 @@ fn a_stall_at_the_start_does_not_make_the_gate_slow() {
     assert!(model.gate.busy().is_none(), "a busy server would have rejected it long ago");
 }
 
+/// A busy server may be silent for long, too, while a script waits for a slow command of its own.
+#[test]
+fn silence_does_not_tell_that_the_server_is_open_where_a_ping_can_ask() {
+    let mut model = Model::new(Some(THRESHOLD));
+    model.proven(Duration::from_secs(8));
+    model.busy();
+    for ticket in model.waiting.keys().copied().collect::<Vec<_>>() {
+        model.leave(ticket);
+    }
+    model.wait(PINGING);
+    model.wait(BLOCKING);
+    let until = model.next;
+    model.pass(until);
+    let until = model.now + Duration::from_secs(5);
+    model.pass(until);
+    assert!(model.gate.busy().is_some());
+}
+
 /// A leader that leaves, or is never answered, hands over.
 #[test]
 fn leadership_is_handed_over() {
@@ -556,12 +579,13 @@ fn the_reply_of_a_script_wakes_the_leader() {
     let ticket = gate.rejected(None, Some(WRITE), Cause::Script, at(0), at(1)).expect("it waits");
     assert!(gate.tick(true, at(1)) >= at(900), "its reply will tell: no need to try often");
     assert_eq!(gate.woken().count(), 0);
+    // Another one is still in flight.
     gate.script_answered(at(400));
-    gate.tick(false, at(400));
+    gate.tick(true, at(400));
     assert_eq!(gate.woken().collect::<BTreeSet<_>>(), BTreeSet::from([ticket]));
 }
 
-const TEN: Ask = Ask { scout: true, read: false, commands: 10 };
+const TEN: Ask = Ask { scout: true, pings: false, read: false, commands: 10 };
 
 fn reports(model: &Model) -> Vec<EpisodeReport> {
     let report = |(_, event): &(Time, Event)| match event {

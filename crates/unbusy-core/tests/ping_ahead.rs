@@ -1,4 +1,5 @@
-//! A script can answer with the server's own BUSY text. A PING in one piece with it tells which of both it was.
+//! PING of the session's own. A script can answer with the server's own BUSY text: a PING in one piece with it tells which of
+//! both it was. And a command that may be answered late says nothing of the server: a PING asks in its place.
 
 use unbusy_core::session::{Out, Pass, SessionError, Want};
 use unbusy_core::{Policy, Session, Time};
@@ -174,4 +175,101 @@ fn what_the_gate_knows_of_a_script_goes_for_those_behind_it() {
     session.deny_rejection(Time::ZERO, &mut out);
     assert_eq!(out.to_client(b""), BUSY.repeat(2));
     assert!(session.is_quiet(), "none runs twice");
+}
+
+const BLOCKING: &[u8] = b"BLPOP k 0\r\n";
+
+#[test]
+fn a_command_that_cannot_speak_for_the_server_waits_behind_a_ping() {
+    let mut session = session_with(BLOCKING);
+    assert!(matches!(session.want(), Want::Gate(ask) if ask.pings && !ask.scout && ask.read));
+    assert_eq!(sent(&mut session, Pass::Speak), PING);
+    assert_eq!(answer(&mut session, BUSY).unwrap(), b"");
+    assert!(session.waits() && session.is_idle());
+    assert!(matches!(session.want(), Want::Gate(ask) if ask.scout), "it asks again, and keeps its place");
+    assert_eq!(sent(&mut session, Pass::Speak), PING);
+    let mut out = Out::default();
+    session.server_bytes(b"+PONG\r\n", Time::ZERO, &mut out).unwrap();
+    assert!(out.proof.is_some() && out.pieces().is_empty());
+    assert_eq!(session.want(), Want::Pass, "it need not queue up again");
+    assert_eq!(sent(&mut session, Pass::One), BLOCKING);
+    assert_eq!(answer(&mut session, b"*-1\r\n").unwrap(), b"*-1\r\n");
+    assert!(session.is_quiet());
+    session.client_bytes(BLOCKING, Time::ZERO, &mut Out::default()).unwrap();
+    assert!(matches!(session.want(), Want::Gate(_)), "only that one command was let go");
+}
+
+#[test]
+fn without_having_waited_a_command_goes_alone() {
+    assert_eq!(sent(&mut session_with(BLOCKING), Pass::One), BLOCKING);
+    assert_eq!(sent(&mut session_with(b"GET k\r\n"), Pass::Speak), b"GET k\r\n");
+}
+
+#[test]
+fn one_that_was_rejected_asks_likewise() {
+    let mut session = session_with(BLOCKING);
+    sent(&mut session, Pass::One);
+    assert_eq!(answer(&mut session, BUSY).unwrap(), b"");
+    assert_eq!(sent(&mut session, Pass::Speak), PING);
+    assert_eq!(answer(&mut session, b"+PONG\r\n").unwrap(), b"");
+    assert_eq!(sent(&mut session, Pass::One), BLOCKING);
+}
+
+/// Whom the server refuses PING sends its command, and whether that was accepted only time can tell.
+#[test]
+fn a_client_that_must_not_ping_does_not_go_round_and_round() {
+    let refused = b"-NOPERM User limited has no permissions to run the 'ping' command\r\n";
+    let mut session = session_with(BLOCKING);
+    sent(&mut session, Pass::Speak);
+    assert_eq!(answer(&mut session, refused).unwrap(), b"");
+    assert!(matches!(session.want(), Want::Gate(ask) if !ask.scout && !ask.pings));
+    assert_eq!(sent(&mut session, Pass::Speak), BLOCKING);
+    assert_eq!(answer(&mut session, b"*-1\r\n").unwrap(), b"*-1\r\n");
+    session.client_bytes(b"AUTH other secret\r\n", Time::ZERO, &mut Out::default()).unwrap();
+    sent(&mut session, Pass::One);
+    answer(&mut session, b"+OK\r\n").unwrap();
+    session.client_bytes(BLOCKING, Time::ZERO, &mut Out::default()).unwrap();
+    assert_eq!(sent(&mut session, Pass::Speak), PING, "another user may be allowed to");
+}
+
+#[test]
+fn no_ping_comes_into_a_transaction_or_between_messages() {
+    let mut session = session_with(b"MULTI\r\n");
+    sent(&mut session, Pass::Free);
+    answer(&mut session, b"+OK\r\n").unwrap();
+    session.client_bytes(BLOCKING, Time::ZERO, &mut Out::default()).unwrap();
+    assert_eq!(sent(&mut session, Pass::Speak), BLOCKING);
+
+    let mut session = session_with(b"SUBSCRIBE c\r\n");
+    sent(&mut session, Pass::One);
+    answer(&mut session, b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n").unwrap();
+    session.client_bytes(b"SUBSCRIBE d\r\n", Time::ZERO, &mut Out::default()).unwrap();
+    assert_eq!(sent(&mut session, Pass::Speak), b"SUBSCRIBE d\r\n");
+}
+
+/// What has not left yet is not executed any more when its client goes.
+#[test]
+fn a_client_that_leaves_behind_its_ping_has_left() {
+    for told in [&b"+PONG\r\n"[..], BUSY] {
+        let mut session = session_with(BLOCKING);
+        sent(&mut session, Pass::Speak);
+        session.client_gone();
+        answer(&mut session, told).unwrap();
+        assert_eq!(session.want(), Want::Nothing);
+        assert!(session.is_quiet() && !session.waits());
+    }
+}
+
+#[test]
+fn a_budget_that_ends_behind_a_ping_gives_the_command_its_last_try() {
+    let mut session = session_with(BLOCKING);
+    session.wait_began(Time::ZERO);
+    sent(&mut session, Pass::Speak);
+    answer(&mut session, BUSY).unwrap();
+    let over = session.deadline().expect("it waits");
+    session.expire(Some(Time::ZERO), over, &mut Out::default());
+    assert_eq!(session.want(), Want::Pass);
+    assert_eq!(sent(&mut session, Pass::One), BLOCKING);
+    assert_eq!(answer(&mut session, BUSY).unwrap(), BUSY);
+    assert!(session.is_quiet());
 }

@@ -344,7 +344,7 @@ impl<'a> Pair<'a> {
         }
         if let Some(rejection) = out.rejection {
             let ticket = self.take_ticket();
-            let ask = self.session.is_held().then(|| self.session.ask());
+            let ask = self.session.waits().then(|| self.session.ask());
             let ticket = self.shared.rejected(ticket, ask, rejection, out.rejected, now, cx.waker());
             self.place = ticket.map_or(Place::Away, Place::Waiting);
         } else if let Place::Sent(ticket) = self.place
@@ -521,7 +521,9 @@ impl<'a> Pair<'a> {
             self.leave_gate(now);
             return false;
         }
-        ask.scout &= self.backlog.is_empty() && !self.client_lost;
+        let speaks = self.backlog.is_empty() && !self.client_lost;
+        ask.scout &= speaks;
+        ask.pings &= speaks;
         let ticket = self.take_ticket();
         match self.shared.ask(ticket, ask, now, cx.waker()) {
             Answer::Free => {
@@ -535,8 +537,9 @@ impl<'a> Pair<'a> {
                     self.leave_gate(now);
                     return false;
                 }
+                let pass = if ticket.is_some() { Pass::Speak } else { Pass::One };
                 self.place = ticket.map_or(Place::Away, Place::Sent);
-                self.session.send(Pass::One, now);
+                self.session.send(pass, now);
             }
             Answer::Wait(ticket) => {
                 self.place = Place::Waiting(ticket);

@@ -48,7 +48,18 @@ impl Visit {
     /// What is to be sent next, of so many commands that wait.
     pub(crate) fn ask_for(&mut self, command: Command, commands: usize) {
         let commands = u32::try_from(commands).unwrap_or(u32::MAX);
-        self.ask = Ask { scout: command.scout, read: command.read, commands };
+        self.ask = Ask { scout: command.scout, pings: false, read: command.read, commands };
+    }
+
+    /// The call can ask the server with a PING in place of a command that cannot speak for the server.
+    pub(crate) const fn offer_ping(&mut self) {
+        self.ask.pings = !self.ask.scout;
+        self.ask.read |= self.ask.pings;
+    }
+
+    /// Whether a PING is to go in place of the command: it was let go to find out whether the server is open.
+    pub(crate) const fn is_to_ping(&self) -> bool {
+        self.ticket.is_some() && self.ask.pings
     }
 
     /// Whether the server rejected what this call sent last.
@@ -111,6 +122,11 @@ impl Visit {
             self.rejected = true;
             self.since = Some(now());
         }
+        self.ping_rejected(cause, sent, commands);
+    }
+
+    /// So was a PING in place of what was never sent.
+    pub(crate) fn ping_rejected(&mut self, cause: Cause, sent: Time, commands: usize) {
         self.ticket = self.gate.rejected(self.ticket.take(), Some(self.ask), cause, sent, commands as u64);
     }
 

@@ -85,6 +85,9 @@ pub enum Pass {
     Free,
     /// One command, or one small transaction.
     One,
+    /// The same, for a session that waited at the gate: if the command cannot speak for the server, a PING goes first, and
+    /// the command once that was executed.
+    Speak,
 }
 
 /// See the module's documentation.
@@ -173,6 +176,10 @@ struct Flags {
     broken: bool,
     /// The client has logged in, or need not.
     known: bool,
+    /// A PING has just shown that the server is open: the next command need not ask the gate.
+    cleared: bool,
+    /// The server refuses PING to this client.
+    refuses_ping: bool,
     /// The client sends no more.
     gone: bool,
     /// The server refused the connection as such; it closes.
@@ -252,7 +259,8 @@ impl Session {
     /// command that is held everything waits, also while its next try is in flight.
     pub fn client_gone(&mut self) {
         self.flags.gone = true;
-        if self.flags.held && !self.is_idle() {
+        let asks = matches!(self.ping, Ping::Sent { .. }) && self.lane.entries.len() > self.lane.sent;
+        if asks || (self.flags.held && !self.is_idle()) {
             self.lane.drop_unsent();
         }
     }
@@ -273,6 +281,11 @@ impl Session {
             self.flags = Flags { tunnel, known, gone, ..Flags::default() };
         }
         self.lane.drop_unsent();
+    }
+
+    /// Whether it has something to send again: a command that was rejected, or a PING in its place.
+    pub const fn waits(&self) -> bool {
+        self.is_held() || matches!(self.ping, Ping::Due { .. })
     }
 
     /// Whether nothing is in flight.
@@ -366,7 +379,7 @@ impl Session {
         if self.flags.probing && self.lane.sent > self.lane.kept {
             return Next::Nothing;
         }
-        let passes = alone && next.command.kind.passes_gate() && !self.flags.held;
+        let passes = alone && (self.flags.cleared || (next.command.kind.passes_gate() && !self.flags.held));
         if self.flags.final_try && !alone {
             return Next::Nothing;
         }
@@ -381,13 +394,15 @@ impl Session {
         let commands = u32::try_from(self.lane.entries.len() - self.lane.kept).unwrap_or(u32::MAX);
         let Some(next) = self.lane.entries.get(self.lane.sent) else {
             let pings = self.is_suspect();
-            return Ask { scout: pings, read: pings, commands };
+            return Ask { scout: pings, pings: false, read: pings, commands };
         };
         let written = self.lane.outgoing().is_empty();
         let small = next.bytes <= SCOUT_BYTES_MAX;
-        let pings = self.ping != Ping::None;
+        let due = self.ping != Ping::None;
         let speaks = next.command.scout || self.flags.probing || self.transaction_ahead().is_some();
-        Ask { scout: pings || (written && small && speaks), read: pings || next.command.read, commands }
+        let scout = due || (written && small && speaks);
+        let pings = !scout && written && self.may_ping();
+        Ask { scout, pings, read: due || pings || next.command.read, commands }
     }
 
     /// Whether a command of this kind must wait until what is in flight is answered.
@@ -421,13 +436,16 @@ impl Session {
         if self.ping == Ping::None && self.lane.entries.len() == self.lane.sent && self.is_suspect() {
             self.ping = Ping::Due { doubt: None };
         }
+        if pass == Pass::Speak && self.ping == Ping::None && self.ask().pings {
+            self.ping = Ping::Due { doubt: None };
+        }
         if let Ping::Due { doubt } = self.ping {
             self.ping = Ping::Sent { doubt, written: 0, at: now };
             return;
         }
         let free = pass == Pass::Free || !self.policy.holds_any();
         self.leased = pass == Pass::Free && self.policy.strict;
-        if pass == Pass::One {
+        if pass != Pass::Free {
             self.put_ping_ahead();
         }
         let unit = if free { usize::MAX } else { self.transaction_ahead().unwrap_or(1) };
@@ -492,6 +510,7 @@ impl Session {
             self.lane.send_raw();
             return;
         }
+        self.flags.cleared = false;
         let entry = &self.lane.entries[self.lane.sent];
         if entry.early_reply.is_some() {
             self.lane.skip_next();
@@ -573,6 +592,9 @@ impl Session {
                 // It has no BUSY of its own yet, or the server has again got a part of the transaction that it ends: it
                 // is sent once more, and the answer is the client's.
                 self.flags.final_try = true;
+                if self.ping == (Ping::Due { doubt: None }) {
+                    self.ping = Ping::None;
+                }
                 return;
             }
             self.give_up(now, out);

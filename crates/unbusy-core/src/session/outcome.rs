@@ -359,6 +359,8 @@ impl Session {
             }
             return;
         }
+        // Another user may be allowed to.
+        self.flags.refuses_ping &= !matches!(kind, Kind::Identity(_) | Kind::Reset);
         let count = u32::from(words).saturating_sub(1);
         let subscriptions = &self.client.subscriptions;
         match (kind, &mut self.client.transaction) {

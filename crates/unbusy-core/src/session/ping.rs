@@ -3,8 +3,9 @@
 use super::{Out, Session};
 use crate::{Cause, Event, Time};
 
-/// PING, on the client's own connection, tells whether the server is busy where the rejected command itself must not:
-/// a script that answers with the server's own text would run again and again.
+/// PING, on the client's own connection, tells whether the server is busy where the command itself must not or cannot: a
+/// script that answers with the server's own text would run again and again, and BLPOP is silent when it is accepted, as is
+/// a busy server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ping {
     None,
@@ -79,16 +80,21 @@ impl Session {
         self.hand_over_rejection(now, out);
     }
 
-    /// A script that is sent without a lease gets a PING in front of it, unless that would come between the command and
-    /// what it belongs to, or its reply would be hard to tell.
+    /// A script that is sent without a lease gets a PING in front of it, if possible.
     pub(super) fn put_ping_ahead(&mut self) {
-        let alone = self.lane.in_flight() == 0 && self.lane.kept == 0 && self.client.transaction.is_none();
-        let mixed = self.client.monitoring || self.client.subscriptions.any();
         let Some(next) = self.lane.entries.get(self.lane.sent) else { return };
         let fits = next.bytes + PING.len() <= SEGMENT_BYTES;
-        if alone && !mixed && fits && !next.pinged && next.command.kind.may_answer_busy() {
+        if self.may_ping() && fits && !next.pinged && next.command.kind.may_answer_busy() {
             self.lane.put_ahead(PING);
         }
+    }
+
+    /// Whether a PING of the session's own may go now: it would not come between a command and what that belongs to, and its
+    /// reply is easily told.
+    pub(super) fn may_ping(&self) -> bool {
+        let alone = self.lane.in_flight() == 0 && self.lane.kept == 0 && self.client.transaction.is_none();
+        let mixed = self.client.monitoring || self.client.subscriptions.any();
+        alone && !mixed && !self.flags.refuses_ping
     }
 
     /// Whether the next reply is that to a PING of the session's own.
@@ -126,7 +132,10 @@ impl Session {
             return;
         };
         self.ping = Ping::None;
-        if !is_error {
+        if is_error {
+            self.flags.refuses_ping = true;
+        } else {
+            self.flags.cleared = true;
             out.proof = out.proof.max(Some(at));
         }
         if doubt.is_some() {

@@ -72,7 +72,7 @@ impl Session {
         let straight = self.client.is_plain()
             && self.ping == Ping::None
             && self.head.is_empty()
-            && !self.flags.draining
+            && !self.is_held()
             && self.lane.answered == 0;
         if !straight {
             return 0;

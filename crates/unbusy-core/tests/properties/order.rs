@@ -82,9 +82,11 @@ impl<'a> Play<'a> {
     }
 
     fn step(&mut self) {
-        match self.input.byte() % 16 {
+        let event = self.input.byte();
+        match event % 16 {
             0..=3 => self.client(),
-            4 => self.send(Pass::One),
+            4 if event < 128 => self.send(Pass::One),
+            4 => self.send(Pass::Speak),
             5 => self.send(Pass::Free),
             6 => self.write(usize::MAX),
             7 => {
@@ -197,7 +199,7 @@ impl<'a> Play<'a> {
                 assert_eq!(self.session.scripts_in_flight(), 0, "{self:?}");
                 return;
             }
-            self.send(Pass::One);
+            self.send(Pass::Speak);
             self.write(usize::MAX);
             self.server.handle_next();
             self.hear(usize::MAX);

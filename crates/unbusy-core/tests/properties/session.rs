@@ -186,7 +186,9 @@ impl<'a> Line<'a> {
         if self.over || self.input.is_empty() {
             return false;
         }
-        match self.input.byte() % 16 {
+        let event = self.input.byte();
+        let pass = if event < 128 { Pass::One } else { Pass::Speak };
+        match event % 16 {
             0..=2 => {
                 let command = COMMANDS[self.input.below(COMMANDS.len())];
                 self.client(command.as_bytes());
@@ -210,7 +212,7 @@ impl<'a> Line<'a> {
                 self.server(bytes.concat().as_bytes());
             }
             9 => self.now = self.now + Duration::from_millis(1 << self.input.below(10)),
-            10 => self.send(Pass::One),
+            10 => self.send(pass),
             11 => self.send(Pass::Free),
             12 => {
                 let count = usize::from(self.input.byte());
@@ -346,7 +348,7 @@ impl<'a> Line<'a> {
         let session = &self.session;
         (
             (session.want(), session.deadline(), session.doubt(), session.scripts_in_flight()),
-            [session.is_idle(), session.is_held(), session.is_quiet(), session.has_unsent()],
+            [session.is_idle(), session.waits(), session.is_quiet(), session.has_unsent()],
             [session.is_tunnel(), session.is_refused(), session.is_poisoned(), session.wants_read()],
             (session.needs_lease(), session.may_join(LEASE, self.now)),
         )

@@ -20,7 +20,7 @@ const LEASE: Duration = Duration::from_millis(5);
 /// only one.
 const ONE_LEADER: Duration = Duration::from_millis(90);
 const WORKERS: usize = 2;
-const ASK: Ask = Ask { scout: true, read: false, commands: 1 };
+const ASK: Ask = Ask { scout: true, pings: false, read: false, commands: 1 };
 
 struct Proxy {
     shared: Shared,

@@ -14,7 +14,8 @@ use crate::visit::{Admission, Visit};
 pub(crate) enum Step {
     /// Send the command.
     Send,
-    /// Send PING in its place: the command is a script, and must not run again to learn whether the server is busy.
+    /// Send PING in its place, to learn whether the server is busy: the command is a script, and must not run again, or it
+    /// may be answered late, as BLPOP is.
     Ping,
     /// The budget is over: the caller gets the server's last reply.
     GiveUp,
@@ -46,6 +47,7 @@ impl<'d> Call<'d> {
     pub(crate) fn new(door: &'d Door, command: Command) -> Self {
         let mut visit = Visit::new(&door.gate, door.policy.max_wait);
         visit.ask_for(command, 1);
+        visit.offer_ping();
         Self { door, visit, command, last_try: false, pinged: false, script: None }
     }
 
@@ -61,6 +63,7 @@ impl<'d> Call<'d> {
                 self.last_try = true;
                 self.send()
             }
+            _ if self.visit.is_to_ping() => Step::Ping,
             _ if self.visit.is_rejected() && self.command.kind.may_answer_busy() => Step::Ping,
             _ => self.send(),
         }
@@ -104,7 +107,7 @@ impl<'d> Call<'d> {
     /// What the reply to a PING in place of the command means.
     pub(crate) fn judge_ping(&mut self, reply: &RedisResult<Value>, sent: Time) {
         if let Some(cause) = reply::rejection(reply, Kind::Plain) {
-            self.visit.rejected(cause, sent, 1);
+            self.visit.ping_rejected(cause, sent, 1);
         } else {
             self.visit.accepted(sent, reply::is_good(reply), true);
             self.pinged = true;
