@@ -45,6 +45,16 @@ impl BusyScript {
         Self::send(address, lua, duration, &[])
     }
 
+    /// Sends a script that runs for 20 rounds of some 40 ms, in each of which the server looks at nobody until the end, as when a
+    /// script calls slow commands.
+    pub fn start_silent(address: &str) -> Self {
+        // One call that is slow by itself, then as many instructions as the server needs to look around.
+        const SILENT: &str = "local text = string.rep('a', 3500) \
+             for round = 1, 20 do string.find(text, '^.-.-b') for i = 1, 300000 do end end \
+             return 1";
+        Self::send(address, SILENT, Duration::ZERO, &[])
+    }
+
     /// Sends [`busy_lua`], to run for `duration` and then to INCR `key`.
     pub fn start_with_key(address: &str, duration: Duration, key: &str) -> Self {
         Self::send(address, busy_lua(), duration, &[key])

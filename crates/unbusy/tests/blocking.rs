@@ -1,12 +1,15 @@
 //! Blocking connections on servers that are busy.
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{client, make_busy, make_silent, on_every_server};
 use redis::{Commands, Connection, RedisResult, Script, Value};
-use testkit::{Flavor, Server};
-use unbusy::Policy;
+use testkit::{BusyScript, Flavor, Server};
+use unbusy::{Event, Policy};
 
 #[test]
 fn commands_wait_and_are_executed_once() {
@@ -18,6 +21,32 @@ fn commands_wait_and_are_executed_once() {
         assert!(end.elapsed() < Duration::from_millis(500), "it waited much longer than the script");
         assert_eq!(count, 1);
         assert_eq!(connection.get::<_, u64>("n").unwrap(), 1);
+    });
+}
+
+/// BLPOP is silent when it is accepted, and so is the server at times, while a script waits for a slow command of its own.
+#[test]
+fn a_silent_script_is_one_episode_also_for_those_who_wait_for_jobs() {
+    on_every_server(|server, client| {
+        let episodes = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&episodes);
+        let policy = Policy::default().on_event(move |_, event| {
+            counter.fetch_add(usize::from(matches!(event, Event::EpisodeBegan { .. })), Relaxed);
+        });
+        let client = client.with_policy(&policy);
+        let mut connections: Vec<_> = (0..3).map(|_| client.get_connection().unwrap()).collect();
+        let script = BusyScript::start_silent(server.address());
+        script.wait_until_busy(server.address());
+        thread::scope(|scope| {
+            for connection in &mut connections {
+                scope.spawn(|| connection.blpop::<_, (String, String)>("jobs", 0.0).unwrap());
+            }
+            script.join();
+            for _ in 0..3 {
+                server.client().cmd(&["RPUSH", "jobs", "job"]);
+            }
+        });
+        assert_eq!(episodes.load(Relaxed), 1, "{}", server.flavor());
     });
 }
 
