@@ -96,6 +96,12 @@ mod tests {
         "Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.";
 
     #[test]
+    fn causes_have_the_names_that_logs_and_metrics_use() {
+        let causes = [Cause::Script, Cause::Function, Cause::Module, Cause::Loading];
+        assert_eq!(causes.map(Cause::name), ["script", "function", "module", "loading"]);
+    }
+
+    #[test]
     fn the_servers_texts_tell_the_cause() {
         for kind in [Kind::Plain, Kind::Script, Kind::Foreign, Kind::Multi] {
             assert_eq!(rejected("BUSY", SCRIPT, kind), Some(Cause::Script));

@@ -81,7 +81,7 @@ pub struct Ask {
 
 impl Ask {
     /// Whether the server's state will be known once it has been let go.
-    const fn speaks(&self) -> bool {
+    const fn speaks(self) -> bool {
         self.scout || self.pings
     }
 }
@@ -385,8 +385,9 @@ impl Gate {
     }
 
     fn tick_stalled(&mut self, next_scout: Time, gap: Duration, now: Time) -> Time {
-        let speaker =
-            self.first_waiting(|ask| ask.speaks() && ask.read).or_else(|| self.first_waiting(Ask::speaks));
+        let speaker = self
+            .first_waiting(|ask| ask.speaks() && ask.read)
+            .or_else(|| self.first_waiting(|ask| ask.speaks()));
         // Nobody speaks for the server at all when the last scout's connection is gone.
         let unheard = speaker.is_some() && self.oldest_scout().is_none();
         if now < next_scout && !unheard {
@@ -431,7 +432,7 @@ impl Gate {
             None => {}
         }
         episode.last_try = now;
-        let speaker = self.first_waiting(Ask::speaks);
+        let speaker = self.first_waiting(|ask| ask.speaks());
         let role = if speaker.is_some() { Role::Leader } else { Role::Deaf };
         let chosen = speaker.or_else(|| self.first_waiting(|_| true));
         self.wake(chosen, role, now);

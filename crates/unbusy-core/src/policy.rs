@@ -60,3 +60,24 @@ impl Policy {
         !self.max_wait.is_zero() && (self.busy || self.loading)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_is_what_a_busy_server_reads_at_once() {
+        let window = |strict, one_read| Policy { strict, one_read, ..Policy::default() }.window();
+        assert_eq!([window(true, false), window(true, true)], [32_768, 16_384]);
+        assert_eq!([window(false, false), window(false, true)], [1_048_576, 1_048_576]);
+    }
+
+    #[test]
+    fn without_a_budget_or_a_cause_nothing_is_held() {
+        let holds = |millis, busy, loading| {
+            Policy { max_wait: Duration::from_millis(millis), busy, loading, ..Policy::default() }.holds_any()
+        };
+        assert!(holds(1, true, false) && holds(1, false, true));
+        assert!(!holds(0, true, true) && !holds(1, false, false));
+    }
+}

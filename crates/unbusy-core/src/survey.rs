@@ -182,6 +182,15 @@ mod tests {
     }
 
     #[test]
+    fn how_many_clients_there_are_is_asked_last() {
+        let mut survey = Survey::new(false);
+        survey.hear(Some(&[b"io-threads", b"1"]));
+        assert_eq!(survey.question(), Some(["INFO", "clients"].as_slice()));
+        survey.hear(Some(&[b"# Clients\r\nconnected_clients:42\r\nblocked_clients:3\r\n"]));
+        assert_eq!((survey.question(), survey.clients()), (None, Some(42)));
+    }
+
+    #[test]
     fn versions_are_found_in_info() {
         assert!(may_read_in_threads(b"# Server\r\nredis_version:8.2.1\r\n"));
         assert!(!may_read_in_threads(b"# Server\r\nredis_version:6.2.14\r\n"));

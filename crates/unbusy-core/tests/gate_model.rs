@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use unbusy_core::gate::{Answer, Ask, Outcome, Ticket};
+use unbusy_core::gate::{Answer, Ask, Outcome, Pace, Ticket};
 use unbusy_core::{Cause, EpisodeReport, Event, Gate, Time};
 
 const MS: Duration = Duration::from_millis(1);
@@ -124,11 +124,11 @@ impl Model {
                 // Anyone may have been meant.
             } else if busy {
                 let best =
-                    self.waiting.iter().find(|(_, ask)| speaks(ask)).or_else(|| self.waiting.iter().next());
+                    self.waiting.iter().find(|(_, ask)| speaks(**ask)).or_else(|| self.waiting.iter().next());
                 assert_eq!(best, Some((&ticket, &ask)), "first come, first served");
             } else if self.stalled {
                 let suits =
-                    |read: bool| self.waiting.iter().find(move |(_, ask)| speaks(ask) && (ask.read || !read));
+                    |read: bool| self.waiting.iter().find(move |(_, ask)| speaks(**ask) && (ask.read || !read));
                 let best = suits(true).or_else(|| suits(false)).or_else(|| self.waiting.iter().next());
                 assert_eq!(best, Some((&ticket, &ask)), "reads before writes before the rest, oldest first");
             } else {
@@ -184,7 +184,7 @@ impl Model {
     }
 }
 
-const fn speaks(ask: &Ask) -> bool {
+const fn speaks(ask: Ask) -> bool {
     ask.scout || ask.pings
 }
 
@@ -398,6 +398,122 @@ fn behind_a_scout_others_wait_and_not_for_long() {
     }
 }
 
+/// On a long line, between the time for which others wait and that at which a scout is overdue, everybody sends one.
+#[test]
+fn on_a_long_line_everybody_sends_a_scout_soon() {
+    let mut model = Model::new(Some(THRESHOLD));
+    model.proven(MS * 20);
+    model.pass_idle(Duration::from_secs(1));
+    assert!(matches!(model.ask(WRITE), Answer::One(Some(_))));
+    model.now = model.now + MS * 3;
+    assert!(matches!(model.ask(WRITE), Answer::One(Some(_))));
+    assert!(!model.stalled);
+}
+
+/// Whoever was sent later was answered: what keeps the first one from that is not the server.
+#[test]
+fn a_scout_that_was_overtaken_is_no_sign_of_a_stall_and_one_that_was_not_is() {
+    for (second_is_answered, sends) in [(true, true), (false, false)] {
+        let mut model = Model::new(None);
+        model.proven(MS * 20);
+        model.pass_idle(Duration::from_secs(1));
+        let Answer::One(Some(first)) = model.ask(WRITE) else { panic!("a first scout may go at once") };
+        let began = model.now;
+        model.now = model.now + MS * 3;
+        let Answer::One(Some(second)) = model.ask(WRITE) else { panic!("the line is long") };
+        let answered = if second_is_answered { second } else { first };
+        let sent = if second_is_answered { model.now } else { began };
+        // Unclear, so that no lease runs.
+        model.answered(answered, Outcome::Unclear, sent);
+        model.now = model.now + Duration::from_secs(1);
+        assert_eq!(matches!(model.ask(WRITE), Answer::One(Some(_))), sends);
+        assert_eq!(model.stalled, !sends);
+    }
+}
+
+/// Other replies than the leader's may be from before.
+#[test]
+fn only_the_leaders_reply_ends_the_episode_or_plans_the_next_try() {
+    let mut model = Model::new(Some(THRESHOLD));
+    let leader = model.busy();
+    model.wait(WRITE);
+    let due = model.next;
+    model.now = model.now + Duration::from_micros(100);
+    model.gate.answered(None, Outcome::Unclear, at(0), model.now);
+    model.gate.answered(None, Outcome::Proof, at(0), model.now);
+    model.settle();
+    assert_eq!(model.next, due);
+    model.pass(due);
+    let (since, _) = model.out[&leader];
+    // Still the leader, whoever else is answered meanwhile.
+    model.gate.answered(None, Outcome::Proof, model.now, model.now);
+    model.settle();
+    model.now = model.now + Duration::from_micros(100);
+    model.answered(leader, Outcome::Unclear, since);
+    assert!(model.gate.busy().is_some());
+    assert!(model.out.is_empty() && model.next > model.now, "the next try has its time");
+}
+
+#[test]
+fn busy_sooner_than_the_threshold_teaches_a_smaller_one_unless_it_is_old_news() {
+    for (sent, learns) in [(at(2), true), (at(0), false)] {
+        let mut gate = Gate::new(Some(THRESHOLD));
+        gate.answered(None, Outcome::Proof, at(0), at(1));
+        gate.rejected(None, Some(WRITE), Cause::Script, sent, at(60));
+        assert_eq!(gate.busy().is_some(), learns);
+        assert_eq!(gate.threshold(), Some(if learns { MS * 60 } else { THRESHOLD }));
+    }
+}
+
+/// Whether what looks like BUSY is a script's own answer.
+#[test]
+fn what_was_sent_since_a_proof_cannot_have_been_rejected_before_the_threshold() {
+    let mut gate = Gate::new(Some(THRESHOLD));
+    gate.answered(None, Outcome::Proof, at(0), at(10));
+    assert!(gate.cannot_be_busy(at(10), at(4_999)));
+    assert!(!gate.cannot_be_busy(at(9), at(4_999)), "it was sent before the proof was heard");
+    assert!(!gate.cannot_be_busy(at(10), at(5_000)));
+}
+
+/// When the leader tries next, when an episode is so old.
+fn try_at(gate: &mut Gate, age: Duration) -> Time {
+    let ticket = gate.rejected(None, Some(WRITE), Cause::Script, at(0), at(0)).expect("it waits");
+    let now = at(0) + age;
+    gate.tick(false, now);
+    assert_eq!(gate.woken().collect::<Vec<_>>(), [ticket]);
+    gate.rejected(Some(ticket), Some(WRITE), Cause::Script, now, now);
+    gate.tick(false, now)
+}
+
+#[test]
+fn the_time_between_tries_is_shared_among_the_gates_of_a_server() {
+    let second = Duration::from_secs(1);
+    for (clients, age, wait) in [
+        // Unknown: as if there were some.
+        (None, second, MS * 25),
+        (Some((10, 10)), second, MS * 8),
+        (Some((10, 10)), second * 4, MS * 25),
+        (Some((1_000, 10)), second, MS * 20),
+        (Some((40_000, 1)), second, second),
+    ] {
+        let mut gate = Gate::new(Some(THRESHOLD));
+        if let Some((all, mine)) = clients {
+            gate.set_clients(all, mine);
+        }
+        assert_eq!(try_at(&mut gate, age), at(0) + age + wait, "{clients:?} {age:?}");
+    }
+}
+
+#[test]
+fn a_pace_of_ones_own_is_kept() {
+    let mut gate = Gate::new(Some(THRESHOLD));
+    gate.set_pace(Pace { first: MS * 2_000, longest: MS * 3_000 });
+    assert_eq!(try_at(&mut gate, MS * 16_000), at(16_000 + 2_000), "the first");
+    let mut gate = Gate::new(Some(THRESHOLD));
+    gate.set_pace(Pace { first: MS * 2_000, longest: MS * 3_000 });
+    assert_eq!(try_at(&mut gate, MS * 1_000_000), at(1_000_000 + 3_000), "the longest");
+}
+
 /// A lease is over at its last moment, and then a scout goes.
 #[test]
 fn at_the_end_of_a_lease_a_scout_goes() {
@@ -517,6 +633,20 @@ fn a_stall_at_the_start_does_not_make_the_gate_slow() {
     let until = model.now + Duration::from_secs(5);
     model.pass(until);
     assert!(model.gate.busy().is_none(), "a busy server would have rejected it long ago");
+}
+
+#[test]
+fn a_deaf_leader_is_listened_to_for_four_times_as_long_as_makes_a_stall() {
+    let mut model = Model::new(Some(THRESHOLD));
+    model.blocked();
+    model.wait(BLOCKING);
+    let until = model.next;
+    model.pass(until);
+    let [(since, _)] = model.out.values().copied().collect::<Vec<_>>()[..] else { panic!("one leads") };
+    model.pass(since + Duration::from_micros(7_999));
+    assert!(model.gate.busy().is_some());
+    model.pass(since + MS * 8);
+    assert!(model.gate.busy().is_none());
 }
 
 /// A busy server may be silent for long, too, while a script waits for a slow command of its own.
