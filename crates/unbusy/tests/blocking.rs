@@ -204,7 +204,7 @@ fn connections_are_set_up_while_the_server_is_busy() {
             let url = format!("redis://:secret@{}/1?protocol={protocol}", server.address());
             let client = unbusy::Client::open(url).unwrap();
             direct.send_cmd(&["EVAL", testkit::busy_lua(), "0", "500"]);
-            std::thread::sleep(Duration::from_millis(200));
+            thread::sleep(Duration::from_millis(200));
             let mut connection = client.get_connection().unwrap();
             connection.set::<_, _, ()>("where", "here").unwrap();
             assert_eq!(direct.read_reply(), testkit::Reply::Integer(1));
