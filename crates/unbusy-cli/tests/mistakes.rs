@@ -8,7 +8,7 @@ use std::process::Command;
 use common::{outcome, unbusy};
 
 /// A wrong value for every setting that is more than a file's name.
-const WRONG: [(&str, &str); 24] = [
+const WRONG: [(&str, &str); 27] = [
     ("listen", "6380"),
     ("listen", "127.0.0.1:6380,localhost"),
     ("listen", "*:6380"),
@@ -30,6 +30,9 @@ const WRONG: [(&str, &str); 24] = [
     ("max-connections", "many"),
     ("drain", "30"),
     ("allow-remote", "maybe"),
+    ("admin", "9380"),
+    ("admin", "unix:/run/unbusy.sock"),
+    ("admin", "0.0.0.0:0"),
     ("upstream-sni", "https://host"),
     ("log-format", "xml"),
     ("upstream-ca", "ca.pem"),

@@ -316,7 +316,7 @@ impl Gate {
 
     /// The shell ends.
     pub fn close(&mut self, now: Time) {
-        if let Some(report) = self.report_episode(now) {
+        if let Some(report) = self.episode(now) {
             self.events.push(Event::EpisodeLeft(report));
         }
     }
@@ -481,6 +481,30 @@ impl Gate {
         }
     }
 
+    /// Since when the server is silent, if it is.
+    pub const fn stalled(&self) -> Option<Time> {
+        match &self.phase {
+            Phase::Stalled { since, .. } => Some(*since),
+            _ => None,
+        }
+    }
+
+    /// What the episode is like that goes on now.
+    pub fn episode(&self, now: Time) -> Option<EpisodeReport> {
+        let Phase::Busy(episode) = &self.phase else { return None };
+        let waiting = self.waiting.values().map(|ask| ask.commands);
+        Some(episode.report(waiting.chain(self.out.values().map(|out| out.commands)), now))
+    }
+
+    /// How many connections wait, and how many commands on them; while the server is busy also those that are tried.
+    pub fn held(&self) -> (usize, u64) {
+        let tried = self.out.values().filter(|_| self.busy().is_some()).map(|out| out.commands);
+        let waiting = self.waiting.values().map(|ask| ask.commands);
+        waiting
+            .chain(tried)
+            .fold((0, 0), |(connections, sum), commands| (connections + 1, sum + u64::from(commands)))
+    }
+
     /// Whether a command sent at `sent` and answered now cannot have been rejected as BUSY: since the latest proof no
     /// script can have run for long enough. What looks like BUSY then is a script's own reply.
     pub fn cannot_be_busy(&self, sent: Time, now: Time) -> bool {
@@ -590,17 +614,11 @@ impl Gate {
 
     // Busy => Open.
     fn end_episode(&mut self, now: Time) {
-        if let Some(report) = self.report_episode(now) {
+        if let Some(report) = self.episode(now) {
             self.events.push(Event::EpisodeEnded(report));
         }
         self.phase = Phase::Open;
         self.out.clear();
-    }
-
-    fn report_episode(&self, now: Time) -> Option<EpisodeReport> {
-        let Phase::Busy(episode) = &self.phase else { return None };
-        let waiting = self.waiting.values().map(|ask| ask.commands);
-        Some(episode.report(waiting.chain(self.out.values().map(|out| out.commands)), now))
     }
 
     /// The time between tries grows with the age of the episode and is never below two round trips, so that many

@@ -108,6 +108,9 @@ pub struct Config {
     pub listen: Vec<Address>,
     /// Listening beyond loopback is refused unless this is set.
     pub allow_remote: bool,
+    /// Where to serve metrics and state over HTTP, if anywhere.
+    #[cfg(feature = "admin")]
+    pub admin: Option<Address>,
     /// TLS for TCP listeners.
     pub listener_tls: Option<ListenerTls>,
     /// The server.
@@ -135,6 +138,8 @@ impl Default for Config {
         Self {
             listen: vec![Address::Tcp { host: "127.0.0.1".into(), port: 6380 }],
             allow_remote: false,
+            #[cfg(feature = "admin")]
+            admin: None,
             listener_tls: None,
             upstream: Upstream {
                 address: Address::Tcp { host: "127.0.0.1".into(), port: 6379 },

@@ -4,8 +4,12 @@
 //! [`Proxy::start`] opens the listeners and serves on threads of its own until a [`Stopper`] ends it. A program that wants
 //! unbusy for its own connections needs no listener: [`Proxy::connect`].
 
+#[cfg(feature = "admin")]
+mod admin;
 mod config;
 mod connecting;
+#[cfg_attr(not(feature = "admin"), allow(dead_code, reason = "only the admin endpoint reads it"))]
+mod history;
 mod inquiry;
 mod listen;
 mod notices;
@@ -15,6 +19,8 @@ mod serve;
 mod shared;
 mod stream;
 mod sync;
+#[cfg_attr(not(feature = "admin"), allow(dead_code, reason = "only the admin endpoint reads it"))]
+mod tally;
 mod threshold;
 mod tls;
 mod upstream;
@@ -59,6 +65,16 @@ pub enum StartError {
          clients for local ones; add --allow-remote if that is wanted"
     )]
     Remote {
+        /// The address as it was asked for.
+        address: Address,
+    },
+    /// The admin endpoint would be reachable from other machines.
+    #[cfg(feature = "admin")]
+    #[error(
+        "refusing to serve metrics on {address}: they could be read from other machines, without a password; add \
+         --allow-remote if that is wanted"
+    )]
+    RemoteAdmin {
         /// The address as it was asked for.
         address: Address,
     },
@@ -109,6 +125,8 @@ pub enum StartError {
 /// ```
 pub struct Proxy {
     addresses: Vec<Address>,
+    #[cfg(feature = "admin")]
+    admin: Option<admin::Admin>,
     stopper: Stopper,
     thread: JoinHandle<usize>,
     door: Door,
@@ -129,6 +147,8 @@ impl Proxy {
     /// # Errors
     /// When a listener cannot be opened or is the server itself, TLS files cannot be used, or threads cannot be started.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        #[cfg(feature = "admin")]
+        let admin = admin::open(&config)?;
         let opened = config.listen.iter().map(|address| listen::open(address, config.allow_remote));
         let (listeners, addresses): (_, Vec<_>) = opened.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
         refuse_itself(&config.upstream.address, &addresses)?;
@@ -145,17 +165,32 @@ impl Proxy {
             workers: workers.iter().map(|worker| worker.orders.clone()).collect(),
             next: AtomicUsize::new(0),
         };
+        #[cfg(feature = "admin")]
+        let admin = admin.map(|opened| opened.serve(&context, &addresses)).transpose()?;
         let (orders, stops) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new()
             .name("unbusy-main".into())
             .spawn(move || runtime.block_on(lead(config, listeners, context, workers, stops)))?;
-        Ok(Self { addresses, stopper: Stopper { orders }, thread, door })
+        Ok(Self {
+            addresses,
+            #[cfg(feature = "admin")]
+            admin,
+            stopper: Stopper { orders },
+            thread,
+            door,
+        })
     }
 
     /// The addresses it listens on, with the real port where 0 was asked for, in the order of the configuration.
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
+    }
+
+    /// Where metrics and state are served, if they are.
+    #[cfg(feature = "admin")]
+    pub fn admin_address(&self) -> Option<&Address> {
+        self.admin.as_ref().map(admin::Admin::address)
     }
 
     /// Begins a connection to the server for this process, which goes the way of a client's connection to a listener. That the
@@ -204,7 +239,12 @@ impl Proxy {
     /// with commands in flight or held.
     pub fn join(self) -> usize {
         // A panic in there was reported on stderr when it happened.
-        self.thread.join().unwrap_or_default()
+        let cut_off = self.thread.join().unwrap_or_default();
+        #[cfg(feature = "admin")]
+        if let Some(admin) = self.admin {
+            admin.end();
+        }
+        cut_off
     }
 }
 

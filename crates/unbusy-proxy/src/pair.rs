@@ -22,6 +22,7 @@ use crate::running::{Call, Caller};
 use crate::shared::{Shared, Stage};
 use crate::stream::{Closed, Stream};
 use crate::sync;
+use crate::tally::Tally;
 
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 /// Replies that a client does not take are kept up to one read; beyond that the server is not read.
@@ -135,6 +136,7 @@ impl Drop for Pair<'_> {
             // Nobody will hear of its end.
             self.shared.script_answered(sync::now());
         }
+        self.tally().ended.add(1);
     }
 }
 
@@ -158,6 +160,7 @@ impl<'a> Pair<'a> {
         server: &'a mut Stream,
     ) -> Self {
         let session = Session::new(shared.policy);
+        shared.tallies[worker].begun.add(1);
         Self {
             shared,
             worker,
@@ -182,6 +185,10 @@ impl<'a> Pair<'a> {
     /// Replies that the client has not taken yet.
     pub(crate) fn take_backlog(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.backlog)
+    }
+
+    fn tally(&self) -> &Tally {
+        &self.shared.tallies[self.worker]
     }
 
     /// Does all that can be done now. `Ok`: something that will wake the task is awaited.
@@ -267,6 +274,7 @@ impl<'a> Pair<'a> {
             self.session.client_gone();
             return Ok(true);
         }
+        self.tally().from_clients.add(bytes.len() as u64);
         look.client_is_dry = !is_full && self.client.is_dry(cx);
         scratch.out.clear();
         let malformed =
@@ -321,6 +329,7 @@ impl<'a> Pair<'a> {
         if bytes.is_empty() {
             return Err(End::Closed);
         }
+        self.tally().from_server.add(bytes.len() as u64);
         look.server_is_dry = !is_full && self.server.is_dry(cx);
         self.server_spoke = true;
         scratch.out.clear();
@@ -337,7 +346,7 @@ impl<'a> Pair<'a> {
     fn report(&mut self, cx: &Context<'_>, out: &Out, now: Time) {
         self.count_scripts();
         for event in &out.events {
-            self.shared.tell(event);
+            self.shared.happened(event, now);
         }
         if let Some(sent) = out.proof {
             self.report_proof(sent);
@@ -500,6 +509,7 @@ impl<'a> Pair<'a> {
                     return false;
                 }
             };
+            self.tally().to_server.add(written as u64);
             scratch.out.clear();
             self.session.wrote(written, &mut scratch.out);
             if scratch.out.rejection.is_some() || !scratch.out.pieces().is_empty() {
@@ -642,7 +652,10 @@ impl<'a> Pair<'a> {
         };
         self.unflushed = true;
         match result {
-            Poll::Ready(Ok(written)) => written,
+            Poll::Ready(Ok(written)) => {
+                self.tally().to_clients.add(written as u64);
+                written
+            }
             Poll::Ready(Err(_)) => {
                 self.lose_client();
                 0
@@ -665,6 +678,9 @@ impl<'a> Pair<'a> {
             self.backlog.clear();
         }
         let progress = written > 0;
+        if progress {
+            self.tally().to_clients.add(written as u64);
+        }
         self.backlog.drain(..written.min(self.backlog.len()));
         if self.backlog.is_empty() {
             self.backlog.shrink_to(IDLE_BACKLOG_BYTES);

@@ -10,6 +10,7 @@ use tokio::io::ReadBuf;
 use crate::pair::{End, Pair};
 use crate::shared::Shared;
 use crate::stream::Stream;
+use crate::tally::Arrivals;
 use crate::upstream::Connector;
 
 /// How long a client that was refused may take to read why.
@@ -24,6 +25,8 @@ impl Seat {
         let seats = u32::try_from(seats).unwrap_or(u32::MAX);
         let taken =
             shared.connections.fetch_update(Relaxed, Relaxed, |count| (count < seats).then_some(count + 1));
+        let Arrivals { accepted, turned_away, .. } = &shared.arrivals;
+        if taken.is_ok() { accepted } else { turned_away }.fetch_add(1, Relaxed);
         taken.is_ok().then(|| Self(Arc::clone(shared)))
     }
 }
@@ -42,7 +45,7 @@ pub(crate) async fn serve(
     worker: usize,
     connector: Arc<Connector>,
 ) {
-    let mut pair = Pair::new(shared, worker, &mut client, &mut server);
+    let mut pair = Pair::new(Arc::clone(&shared), worker, &mut client, &mut server);
     let end = (&mut pair).await;
     let backlog = pair.take_backlog();
     drop(pair);
@@ -51,7 +54,10 @@ pub(crate) async fn serve(
     match end {
         End::Closed if backlog.is_empty() => {}
         End::Closed => Box::pin(say(&mut client, backlog)).await,
-        End::Refused(reason) => Box::pin(refuse_unreached(client, &connector, backlog, &reason)).await,
+        End::Refused(reason) => {
+            shared.arrivals.unreached.fetch_add(1, Relaxed);
+            Box::pin(refuse_unreached(client, &connector, backlog, &reason)).await;
+        }
         End::Io(error) => tracing::debug!(%error, "a connection failed"),
         End::Session(error) => {
             tracing::warn!(%error, "a connection cannot go on");

@@ -3,6 +3,8 @@
 //! On the fast path a connection reads two atomics and writes none. The lock is taken when the lease is renewed (some
 //! hundred times a second for all connections together), and while connections wait.
 
+#[cfg(feature = "admin")]
+mod look;
 #[cfg(test)]
 mod tests;
 
@@ -12,12 +14,16 @@ use std::sync::{OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+#[cfg(feature = "admin")]
+pub(crate) use look::{Look, Traffic};
 use unbusy_core::gate::{Answer, Ask, Outcome, Ticket};
 use unbusy_core::{Cause, Event, Gate, Policy, Time};
 
+use crate::history::{Culprit, History, WaitReason};
 use crate::notices;
 use crate::running::{Call, Running};
 use crate::sync::{self, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Mutex, Notify};
+use crate::tally::{Arrivals, Tally};
 
 /// How far the end of the proxy has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +51,9 @@ pub(crate) struct Shared {
     scripts: Vec<ScriptCount>,
     /// Which those are.
     pub(crate) running: Running,
+    /// One per worker.
+    pub(crate) tallies: Vec<Tally>,
+    pub(crate) arrivals: Arrivals,
     inner: Mutex<Inner>,
     driver: Notify,
     /// Nobody waits any more who could find out that the server is open.
@@ -62,8 +71,8 @@ struct ScriptCount(AtomicU32);
 
 struct Inner {
     gate: Gate,
-    /// Of the connections that wait at the gate.
-    wakers: HashMap<Ticket, Waker>,
+    history: History,
+    waiters: HashMap<Ticket, Waiter>,
     /// When the driver will look again.
     deadline: Time,
     /// Since when the server is busy.
@@ -72,6 +81,46 @@ struct Inner {
     untold: Option<(Cause, Time)>,
     /// When it last ceased to be.
     freed: Option<Time>,
+}
+
+impl Inner {
+    /// A connection waits, perhaps again.
+    fn wait(&mut self, ticket: Ticket, waker: &Waker, now: Time) {
+        let waiter = self.waiters.entry(ticket).or_insert(Waiter { since: now, let_go: None, waker: None });
+        waiter.let_go = None;
+        waiter.waker = Some(waker.clone());
+    }
+
+    /// A connection may send one command.
+    fn let_go(&mut self, ticket: Option<Ticket>, now: Time) {
+        if let Some(waiter) = ticket.and_then(|ticket| self.waiters.get_mut(&ticket)) {
+            waiter.let_go = Some(now);
+        }
+    }
+
+    /// A connection does not wait any more, if it did.
+    fn end_wait(&mut self, ticket: Option<Ticket>, now: Time) {
+        let Some(waiter) = ticket.and_then(|ticket| self.waiters.remove(&ticket)) else { return };
+        let since = waiter.since;
+        let met = |end: Option<Time>| end.is_some_and(|end| end >= since);
+        let reason = if self.episode.is_some() || met(self.freed) {
+            WaitReason::Busy
+        } else if self.gate.stalled().is_some() || met(self.history.spoke()) {
+            WaitReason::Stall
+        } else {
+            WaitReason::Proof
+        };
+        self.history.waited(reason, waiter.let_go.unwrap_or(now) - since);
+    }
+}
+
+/// A connection with a place at the gate.
+struct Waiter {
+    since: Time,
+    /// When it was let through, if its command is on its way.
+    let_go: Option<Time>,
+    /// Until it is woken.
+    waker: Option<Waker>,
 }
 
 /// How long it may take until all scripts are rejected that lay unread behind the one that runs.
@@ -91,9 +140,12 @@ impl Shared {
             connections: AtomicU32::new(0),
             scripts: (0..workers).map(|_| ScriptCount::default()).collect(),
             running: Running::default(),
+            tallies: (0..workers).map(|_| Tally::default()).collect(),
+            arrivals: Arrivals::default(),
             inner: Mutex::new(Inner {
                 gate: Gate::new(threshold),
-                wakers: HashMap::new(),
+                history: History::default(),
+                waiters: HashMap::new(),
                 deadline: Time::NEVER,
                 episode: None,
                 untold: None,
@@ -146,6 +198,7 @@ impl Shared {
 
     pub(crate) fn add_scripts(&self, worker: usize, count: u32) {
         self.scripts[worker].0.fetch_add(count, Relaxed);
+        self.tallies[worker].scripts.add(count.into());
     }
 
     pub(crate) fn remove_scripts(&self, worker: usize, count: u32) {
@@ -156,15 +209,20 @@ impl Shared {
     pub(crate) fn ask(&self, ticket: Option<Ticket>, ask: Ask, now: Time, waker: &Waker) -> Answer {
         self.with(now, |inner| {
             let answer = inner.gate.ask(ticket, ask, now);
-            if let Answer::Wait(ticket) = answer {
-                inner.wakers.insert(ticket, waker.clone());
+            match answer {
+                Answer::Free => {}
+                Answer::One(ticket) => inner.let_go(ticket, now),
+                Answer::Wait(ticket) => inner.wait(ticket, waker, now),
             }
             answer
         })
     }
 
     pub(crate) fn answered(&self, ticket: Option<Ticket>, outcome: Outcome, sent: Time, now: Time) {
-        self.with(now, |inner| inner.gate.answered(ticket, outcome, sent, now));
+        self.with(now, |inner| {
+            inner.gate.answered(ticket, outcome, sent, now);
+            inner.end_wait(ticket, now);
+        });
     }
 
     pub(crate) fn rejected(
@@ -177,11 +235,14 @@ impl Shared {
         waker: &Waker,
     ) -> Option<Ticket> {
         self.with(now, |inner| {
-            let ticket = inner.gate.rejected(ticket, ask, cause, sent, now);
+            let place = inner.gate.rejected(ticket, ask, cause, sent, now);
             inner.gate.also_rejected(commands.saturating_sub(1));
-            let ticket = ticket?;
-            inner.wakers.insert(ticket, waker.clone());
-            Some(ticket)
+            inner.history.rejected(commands);
+            match place {
+                Some(place) => inner.wait(place, waker, now),
+                None => inner.end_wait(ticket, now),
+            }
+            place
         })
     }
 
@@ -196,13 +257,16 @@ impl Shared {
 
     pub(crate) fn leave(&self, ticket: Ticket, now: Time) {
         self.with(now, |inner| {
-            inner.wakers.remove(&ticket);
             inner.gate.leave(ticket, now);
+            inner.end_wait(Some(ticket), now);
         });
     }
 
     pub(crate) fn gave_up(&self, commands: u64, now: Time) {
-        self.with(now, |inner| inner.gate.gave_up(commands));
+        self.with(now, |inner| {
+            inner.gate.gave_up(commands);
+            inner.history.gave_up(commands);
+        });
     }
 
     /// A script that is not counted any more was answered, which matters while others wait for the end of one.
@@ -250,12 +314,24 @@ impl Shared {
         let _ = self.watcher.set(watcher);
     }
 
+    /// An event of a connection's own.
+    pub(crate) fn happened(&self, event: &Event, now: Time) {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).history.note(event, now);
+        self.tell(event);
+    }
+
     /// Logs an event, and tells the watcher.
-    pub(crate) fn tell(&self, event: &Event) {
+    fn tell(&self, event: &Event) {
         notices::log(event);
         if let Some(watcher) = self.watcher.get() {
             watcher(event);
         }
+    }
+
+    fn blame(&self, call: &Call) {
+        // Outside the lock: the hash of a long text takes its time.
+        let culprit = Culprit { script: call.to_string(), client: call.client() };
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).history.blame(culprit);
     }
 
     /// Lets the gate move on at its deadlines.
@@ -307,8 +383,11 @@ impl Shared {
         let script_in_flight = self.scripts.iter().any(|count| count.0.load(SeqCst) > 0);
         let deadline = inner.gate.tick(script_in_flight, now);
         let woken: Vec<Waker> =
-            inner.gate.woken().filter_map(|ticket| inner.wakers.remove(&ticket)).collect();
+            inner.gate.woken().filter_map(|ticket| inner.waiters.get_mut(&ticket)?.waker.take()).collect();
         let events: Vec<Event> = inner.gate.events().collect();
+        for event in &events {
+            inner.history.note(event, now);
+        }
         let began = self.look_for_culprit(inner, &events, now);
         if inner.gate.busy().is_none() {
             if inner.episode.take().is_some() {
@@ -337,6 +416,9 @@ impl Shared {
         woken.into_iter().for_each(Waker::wake);
         if let Some((cause, suspects)) = began {
             notices::episode_began(cause, suspects.first(), now);
+            if let Some(call) = suspects.first() {
+                self.blame(call);
+            }
         }
         for event in &events {
             self.tell(event);

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
 use std::{io, thread};
 
@@ -122,7 +123,11 @@ async fn adopt(accepted: Accepted, context: Context, worker: usize) -> io::Resul
         }
     };
     // Boxed, so that connecting leaves no mark on the size of every connection's task.
-    match (Box::pin(context.connector.connect()).await, caller) {
+    let server = Box::pin(context.connector.connect()).await;
+    if server.is_err() {
+        context.shared.arrivals.unreached.fetch_add(1, Relaxed);
+    }
+    match (server, caller) {
         (Ok(server), caller) => {
             if let Some(caller) = caller {
                 caller.tell(Ok(()));

@@ -33,6 +33,13 @@ impl Origins {
                  --allow-remote if that is wanted, or write it like 127.0.0.1:6380"
                     .to_owned(),
             ),
+            StartError::RemoteAdmin { address } => (
+                "admin",
+                address.to_string(),
+                "what it tells could be read from other machines, without a password; add --allow-remote if that is \
+                 wanted, or write it like 127.0.0.1:9380"
+                    .to_owned(),
+            ),
             StartError::Itself { upstream, listen } => (
                 "upstream",
                 upstream.to_string(),

@@ -142,6 +142,14 @@ pub(crate) fn listen(text: &str) -> Parsed<Address> {
     })
 }
 
+pub(crate) fn admin(text: &str) -> Parsed<Address> {
+    match listen(text) {
+        Ok(address @ Address::Tcp { .. }) => Ok(address),
+        Err(problem) if text.starts_with("*:") => Err(problem),
+        _ => Err("not an address for HTTP; write it like 127.0.0.1:9380 or [::1]:9380".to_owned()),
+    }
+}
+
 /// A host without the brackets that an IPv6 address has before a port.
 pub(crate) fn host(text: &str) -> Option<String> {
     if let Some(address) = text.strip_prefix('[') {
@@ -214,6 +222,14 @@ mod tests {
             ["", "6380", ":6380", "::1:6380", "[::1]", "host:65536", "redis://h:1", "unix:", "[h]:1", "*:1"]
         {
             assert!(listen(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn admin_endpoints() {
+        assert_eq!(admin("localhost:9380"), Ok(Address::Tcp { host: "localhost".into(), port: 9380 }));
+        for wrong in ["", "9380", "unix:/run/u.sock", "http://localhost:9380", "*:9380"] {
+            assert!(admin(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -30,6 +30,8 @@ Examples:
       Listen on 127.0.0.1:6380 for the server on 127.0.0.1:6379.
   unbusy proxy --listen unix:/run/unbusy.sock --upstream rediss://redis.lan --max-wait 30s
       Clients connect to a socket; TLS to the server; BUSY is passed on after 30 seconds.
+  unbusy proxy --admin 127.0.0.1:9380
+      See http://127.0.0.1:9380/ for what it does; Prometheus reads /metrics there.
   UNBUSY_UPSTREAM=redis://:secret@10.0.0.5 unbusy proxy --listen 0.0.0.0:6380 --allow-remote
       Serve other machines, and keep the password out of the list of processes.";
 
@@ -53,6 +55,10 @@ pub(crate) struct ProxyArgs {
     /// the proxy
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     allow_remote: Option<String>,
+
+    /// Serve metrics for Prometheus, health and state over HTTP on this HOST:PORT, without a password [default: nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<String>,
 
     #[command(flatten)]
     engine: EngineArgs,
@@ -107,6 +113,7 @@ impl ProxyArgs {
         Ok(Config {
             listen: from.many("listen", &self.listen, parse::listen)?.unwrap_or(config.listen),
             allow_remote: remote.unwrap_or(config.allow_remote),
+            admin: from.one("admin", self.admin.as_ref(), parse::admin)?,
             listener_tls: self.listener_tls(from)?,
             max_connections: connections.unwrap_or(config.max_connections),
             drain: from.one("drain", self.drain.as_ref(), parse::duration)?.unwrap_or(config.drain),

@@ -28,10 +28,13 @@ pub(crate) fn run(args: &ProxyArgs) -> anyhow::Result<ExitCode> {
     // Before the start, so that a signal during it is not lost and leaves no socket behind.
     let signals = SignalsInfo::<WithOrigin>::new(heard())?;
     let (drain, clients) = (config.drain, config.max_connections);
-    let room = open_files::make_room(clients);
+    let room = open_files::make_room(clients, config.admin.is_some());
     let proxy = Proxy::start(config).map_err(|error| origins.explain(error.into()))?;
     for address in proxy.addresses() {
         announce(address, &server.to_string(), log.format);
+    }
+    if let Some(admin) = proxy.admin_address() {
+        info!("metrics and state are on http://{admin}/");
     }
     if room < clients && (origins.has("max-connections") || room < FEW_CLIENTS) {
         warn!(

@@ -107,7 +107,11 @@ fn callers(proxy: &Arc<Proxy>, count: usize) -> Vec<thread::JoinHandle<bool>> {
 
 /// Until so many wait, or the server is known to be open.
 fn until_waiting(proxy: &Proxy, count: usize) {
-    while proxy.shared.inner.lock().unwrap().wakers.len() < count && proxy.server.executed() == 0 {
+    let waiting = |proxy: &Proxy| {
+        let inner = proxy.shared.inner.lock().unwrap();
+        inner.waiters.values().filter(|waiter| waiter.waker.is_some()).count()
+    };
+    while waiting(proxy) < count && proxy.server.executed() == 0 {
         thread::yield_now();
     }
 }

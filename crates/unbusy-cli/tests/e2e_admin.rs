@@ -1,0 +1,273 @@
+//! The admin endpoint: what it tells of a real episode, that it describes what it tells, and that nobody who uses or misuses it
+//! is noticed by the proxy's clients.
+mod admin;
+mod e2e_support;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use admin::{Endpoint, Listener};
+use e2e_support::{PATIENCE, on_every_server, proxy, proxy_to, wait_until};
+use serde_json::Value;
+use testkit::{Client, Flavor, Server, busy_lua, encode, wait_until_busy};
+
+const ADMIN: [&str; 2] = ["--admin", "127.0.0.1:0"];
+const SCRIPT_MILLIS: &str = "900";
+
+#[test]
+fn an_episode_is_seen_while_it_lasts_and_afterwards() {
+    for flavor in Flavor::ALL {
+        let server = Server::start(flavor);
+        let proxy = proxy(&server, &ADMIN);
+        let endpoint = Endpoint::of(&proxy);
+        let mut events = Listener::to(&endpoint);
+        assert_eq!(endpoint.count("unbusy_busy"), 0);
+        assert_eq!(endpoint.state()["state"], "open");
+
+        let sha = server.client().cmd(&["SCRIPT", "LOAD", busy_lua()]).text();
+        let (mut runner, mut waiter) = (Client::connect(proxy.address()), Client::connect(proxy.address()));
+        runner.send_cmd(&["EVALSHA", &sha, "0", SCRIPT_MILLIS]);
+        wait_until_busy(server.address());
+        waiter.send(&encode(&["INCR", "n"]).repeat(10));
+        let mut state = Value::Null;
+        wait_until("the script is named", || {
+            state = endpoint.state();
+            assert_ne!(state["counters"]["episodes_ended"], 1, "{flavor}: over before it was seen: {state}");
+            state["busy"]["script"] == sha && state["held_commands"] == 10
+        });
+        assert_eq!(state["state"], "busy", "{flavor}: {state}");
+        assert_eq!(state["busy"]["client"], runner.local_address(), "{flavor}: {state}");
+        assert_eq!(state["held_connections"], 1, "{flavor}: {state}");
+        assert_eq!(endpoint.count("unbusy_busy"), 1, "{flavor}");
+        assert_eq!(endpoint.count("unbusy_held_commands"), 10, "{flavor}");
+        assert!(endpoint.metric("unbusy_busy_seconds_total") > 0.0, "{flavor}");
+        events.wait("state", |state| state["busy"]["script"] == sha);
+
+        let replies: Vec<_> = (0..10).map(|_| waiter.read_reply()).collect();
+        assert!(replies.iter().all(|reply| reply.error().is_none()), "{flavor}: {replies:?}");
+        let told = events.wait("episodes", |_| true);
+        wait_until("the episode is over", || endpoint.count("unbusy_busy") == 0);
+        let state = endpoint.state();
+        assert_eq!((&state["state"], &state["busy"]), (&"open".into(), &Value::Null), "{flavor}: {state}");
+        assert_eq!(state["episodes"], told, "{flavor}");
+        let episode = &state["episodes"][0];
+        assert_eq!(episode["script"], sha, "{flavor}: {episode}");
+        let numbers = ["number", "connections", "commands", "given_up"].map(|name| episode[name].as_u64());
+        assert_eq!(numbers, [Some(1), Some(1), Some(10), Some(0)], "{flavor}: {episode}");
+        let lasted = episode["lasted_ms"].as_u64().expect("a number");
+        assert!((100..900).contains(&lasted), "{flavor}: {episode}");
+
+        assert_eq!(endpoint.count("unbusy_episodes_total{cause=\"script\"}"), 1, "{flavor}");
+        assert_eq!(endpoint.count("unbusy_wait_seconds_count{for=\"busy\"}"), 1, "{flavor}");
+        let wait = endpoint.metric("unbusy_wait_seconds_sum{for=\"busy\"}");
+        assert!((0.1..0.9).contains(&wait), "{flavor}: {wait}");
+        assert!(endpoint.count("unbusy_rejected_total") >= 1, "{flavor}");
+        assert_eq!(endpoint.count("unbusy_scripts_total"), 1, "{flavor}");
+        assert_eq!(endpoint.count("unbusy_client_connections"), 2, "{flavor}");
+        let bytes = endpoint.count("unbusy_sent_bytes_total{to=\"clients\"}");
+        let expected = replies.iter().map(|reply| format!(":{}\r\n", reply.integer()).len()).sum::<usize>();
+        wait_until("the script's reply", || runner.read_reply().integer() == 1);
+        assert!(bytes >= expected as u64, "{flavor}: {bytes} of {expected}");
+    }
+}
+
+/// Readiness is about the proxy's clients, whom a busy server does not keep from being served.
+#[test]
+fn ready_is_who_can_serve() {
+    let server = Server::start(Flavor::Redis70);
+    let mut proxy = proxy(&server, &ADMIN);
+    let endpoint = Endpoint::of(&proxy);
+    assert_eq!(endpoint.get("/healthz").status, 200);
+    assert_eq!(endpoint.get("/readyz").status, 200);
+
+    let mut runner = server.client();
+    runner.send_cmd(&["EVAL", busy_lua(), "0", "4000"]);
+    wait_until_busy(server.address());
+    let mut waiter = Client::connect(proxy.address());
+    waiter.send_cmd(&["INCR", "n"]);
+    wait_until("it waits", || endpoint.count("unbusy_held_connections") == 1);
+    // What was known before is good for a second.
+    std::thread::sleep(Duration::from_millis(1100));
+    let ready = endpoint.get("/readyz");
+    assert_eq!(ready.status, 200, "while busy: {ready:?}");
+
+    proxy.terminate();
+    let mut refused = endpoint.get("/readyz");
+    wait_until("it drains", || {
+        refused = endpoint.get("/readyz");
+        refused.status == 503
+    });
+    assert!(refused.body.contains("draining"), "{refused:?}");
+    assert_eq!(endpoint.get("/healthz").status, 200);
+    assert!(server.client().cmd(&["SCRIPT", "KILL"]).is_ok());
+    assert!(waiter.read_reply().error().is_none());
+    assert!(proxy.wait_exit(PATIENCE).success());
+
+    let address = server.address().to_owned();
+    drop(server);
+    let proxy = proxy_to(&format!("redis://{address}"), &ADMIN);
+    let refused = Endpoint::of(&proxy).get("/readyz");
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(refused.body.contains(&format!("cannot reach {address}")), "{refused:?}");
+}
+
+/// A page of somebody else's could have its own name lead to this machine.
+#[test]
+fn only_own_names_are_answered() {
+    let server = Server::start(Flavor::Redis70);
+    let status = |endpoint: &Endpoint, headers: &str| {
+        endpoint.talk(&format!("GET /api/state HTTP/1.1\r\n{headers}\r\n")).status
+    };
+    let local = proxy(&server, &ADMIN);
+    let local = Endpoint::of(&local);
+    for own in ["localhost", "LOCALHOST:9380", "127.0.0.1", "127.0.0.1:80", "[::1]:80", "127.1.2.3"] {
+        assert_eq!(status(&local, &format!("Host: {own}\r\n")), 200, "{own}");
+    }
+    for strange in
+        ["evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.nip.io", "10.0.0.1", ""]
+    {
+        assert_eq!(status(&local, &format!("Host: {strange}\r\n")), 403, "{strange}");
+    }
+    assert_eq!(status(&local, ""), 403);
+    assert_eq!(status(&local, "Host: evil.example\r\nX-Forwarded-Host: localhost\r\n"), 403);
+    let remote = proxy(&server, &["--admin", "127.0.0.1:0", "--allow-remote"]);
+    assert_eq!(status(&Endpoint::of(&remote), "Host: metrics.example\r\n"), 200);
+}
+
+#[test]
+fn misuse_harms_nobody() {
+    const SLOW: usize = 200;
+    let server = Server::start(Flavor::Redis70);
+    let proxy = proxy(&server, &ADMIN);
+    let endpoint = Endpoint::of(&proxy);
+    let mut client = Client::connect(proxy.address());
+    let mut longest = Duration::ZERO;
+    let mut sent = 0;
+    let mut work = || {
+        let begin = Instant::now();
+        sent += 1;
+        assert_eq!(client.cmd(&["INCR", "n"]).integer(), sent);
+        longest = longest.max(begin.elapsed());
+    };
+
+    // Most send a little of a request, the others nothing, and all of them later a little more.
+    let mut slow: Vec<_> = (0..SLOW).map(|_| endpoint.connect()).collect();
+    for (at, connection) in slow.iter_mut().enumerate() {
+        if at % 10 > 0 {
+            connection.send(b"GET /metrics HTTP/1.1\r\nX-");
+        }
+        work();
+    }
+    assert_eq!(endpoint.get("/metrics").status, 200, "beside {SLOW} slow clients");
+
+    let huge = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(10_000));
+    let body = format!(
+        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{}",
+        1 << 20,
+        "x".repeat(1 << 20)
+    );
+    let malformed: [&[u8]; 8] = [
+        b"\r\n\r\n",
+        b"*1\r\n$4\r\nPING\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /\0 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        huge.as_bytes(),
+        many.as_bytes(),
+        body.as_bytes(),
+    ];
+    for bytes in malformed {
+        let mut connection = endpoint.connect();
+        connection.send(bytes);
+        let head = bytes.escape_ascii().take(60).collect::<Vec<_>>();
+        let answer = connection.answer(PATIENCE);
+        work();
+        assert!(answer.is_none_or(|answer| answer.status >= 400), "{:?}", String::from_utf8_lossy(&head));
+    }
+    for (method, path, status) in [
+        ("POST", "/metrics", 405),
+        ("DELETE", "/api/state", 405),
+        ("GET", "/../etc/passwd", 404),
+        ("GET", "/api", 404),
+    ] {
+        let answer = endpoint.talk(&format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        assert_eq!(answer.status, status, "{method} {path}");
+    }
+
+    // Those that listen for long do not take all places either.
+    let listeners: Vec<_> = (0..64).map(|_| Listener::try_to(&endpoint)).collect();
+    assert_eq!(listeners.iter().flatten().count(), 32);
+    assert_eq!(endpoint.get("/healthz").status, 200);
+    drop(listeners);
+
+    for connection in &mut slow {
+        connection.send(b"y");
+        assert!(
+            connection.answer(PATIENCE).is_none_or(|answer| answer.status >= 400),
+            "a slow client is sent away"
+        );
+        work();
+    }
+    wait_until("all places are free", || Listener::try_to(&endpoint).is_some());
+    assert!(longest < Duration::from_secs(1), "a command took {longest:?}");
+}
+
+/// The word of a metric in a text about metrics, such as a query.
+fn names_in(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("unbusy_") || word.starts_with("process_")).map(Into::into).collect()
+}
+
+fn read(path: &str) -> String {
+    let path = format!("{}/../../docs/{path}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[test]
+fn every_metric_is_described_and_every_one_that_is_named_exists() {
+    let server = Server::start(Flavor::Redis70);
+    let proxy = proxy(&server, &ADMIN);
+    let page = Endpoint::of(&proxy).get("/metrics").body;
+    let announced = |what: &str| -> BTreeSet<String> {
+        let lines = page.lines().filter_map(|line| line.strip_prefix(what));
+        lines.map(|line| line.split_whitespace().next().expect("a name").to_owned()).collect()
+    };
+    let (helps, types) = (announced("# HELP "), announced("# TYPE "));
+    assert_eq!(helps, types);
+    let mut samples = BTreeSet::new();
+    for line in page.lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').expect("a name and a value");
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+        samples.insert(name.split('{').next().expect("a name").to_owned());
+    }
+    let family = |name: &String| {
+        let histogram = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
+        histogram.filter(|family| types.contains(*family)).unwrap_or(name).to_owned()
+    };
+    assert_eq!(samples.iter().map(family).collect::<BTreeSet<_>>(), types);
+
+    for file in ["monitoring/grafana-dashboard.json", "monitoring/alerts.yaml"] {
+        let named = names_in(&read(file));
+        assert!(named.len() > 5, "{file} names metrics");
+        let unknown: Vec<_> = named.difference(&samples).collect();
+        assert!(unknown.is_empty(), "{file} names what does not exist: {unknown:?}");
+    }
+    let table = names_in(&read("monitoring.md")).iter().map(family).collect::<BTreeSet<_>>();
+    assert_eq!(
+        types.difference(&table).collect::<Vec<_>>(),
+        Vec::<&String>::new(),
+        "not in docs/monitoring.md"
+    );
+    assert_eq!(
+        table.difference(&types).collect::<Vec<_>>(),
+        Vec::<&String>::new(),
+        "only in docs/monitoring.md"
+    );
+    serde_json::from_str::<Value>(&read("monitoring/grafana-dashboard.json")).expect("JSON");
+}
+
+#[test]
+fn nothing_is_served_unless_it_is_asked_for() {
+    on_every_server(|_, proxy| assert!(!proxy.log().contains("http"), "{}", proxy.log()));
+}
