@@ -117,7 +117,7 @@ impl Proxy {
 }
 
 fn address_in(line: &str) -> Option<&str> {
-    line.split_once(LISTENING)?.1.split_whitespace().next()
+    line.split_once(LISTENING)?.1.split([' ', '"']).next()
 }
 
 /// The lines of a child's standard error, as they come.
@@ -182,6 +182,8 @@ mod tests {
     #[test]
     fn finds_the_address_in_a_log_line() {
         let line = "2026-01-01T00:00:00Z  INFO listening on 127.0.0.1:4321 upstream=redis://x";
+        assert_eq!(address_in(line), Some("127.0.0.1:4321"));
+        let line = r#"{"level":"INFO","message":"listening on 127.0.0.1:4321","listen":"127.0.0.1:4321"}"#;
         assert_eq!(address_in(line), Some("127.0.0.1:4321"));
     }
 }

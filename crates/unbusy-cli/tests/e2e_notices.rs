@@ -101,6 +101,42 @@ fn an_episode_in_which_the_proxy_ends_is_told_as_such() {
     script.join();
 }
 
+/// Those fields are what docs/monitoring.md promises to programs.
+#[test]
+fn for_programs_an_episode_is_two_objects_with_the_fields_that_are_documented() {
+    let server = Server::start(Flavor::Valkey91);
+    let proxy = proxy(&server, &["--log-format", "json"]);
+    let mut runner = Client::connect(proxy.address());
+    runner.send_cmd(&["EVAL", testkit::busy_lua(), "0", "500"]);
+    testkit::wait_until_busy(server.address());
+    assert_eq!(Client::connect(proxy.address()).cmd(&["INCR", "n"]).integer(), 1);
+    proxy.wait_log(ENDED, PATIENCE);
+    let lines: Vec<serde_json::Value> =
+        proxy.log().lines().map(|line| serde_json::from_str(line).expect("a JSON object")).collect();
+    let about = |text: &str| {
+        let found: Vec<_> = lines.iter().filter(|line| line["message"].to_string().contains(text)).collect();
+        assert_eq!(found.len(), 1, "{text}: {lines:?}");
+        let fields = found[0].as_object().expect("an object").keys();
+        let fields: Vec<_> = fields.map(String::as_str).collect();
+        (found[0], fields)
+    };
+    let (began, fields) = about("commands are held");
+    let usual = ["level", "message", "target", "timestamp"];
+    assert_eq!(fields, sorted(&usual, &["cause", "client", "running_ms", "script"]));
+    assert_eq!(began["client"], runner.local_address());
+    assert!((100..500).contains(&began["running_ms"].as_u64().expect("a number")), "{began}");
+    let (ended, fields) = about(ENDED);
+    let numbers = ["commands", "connections", "given_up", "lasted_ms", "rejected"];
+    assert_eq!(fields, sorted(&usual, &[&numbers[..], &["cause"]].concat()));
+    assert!(numbers.iter().all(|name| ended[*name].is_u64()), "{ended}");
+}
+
+fn sorted<'a>(some: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+    let mut all = [some, more].concat();
+    all.sort_unstable();
+    all
+}
+
 /// Until the threshold is known, the proxy's own question may come while the server is busy, and be rejected as well.
 fn wait_for_threshold(proxy: &Proxy) {
     wait_until("the proxy has asked", || {
