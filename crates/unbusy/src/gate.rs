@@ -82,6 +82,11 @@ impl Gate {
         gate
     }
 
+    /// Where its server is.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     fn new(address: &str) -> Self {
         Self {
             address: address.to_owned(),

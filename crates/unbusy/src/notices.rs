@@ -1,21 +1,39 @@
-//! Events as log lines: one when an episode begins and one when it ends, however many callers wait.
+//! Events as log lines: one when an episode begins and one when it ends, however many callers wait. And for traces an event for
+//! each call that waited.
+
+use std::time::Duration;
 
 use unbusy_core::{EpisodeReport, Event};
+
+/// What it has is for the span of whoever called, where it becomes a span event; as log lines these would be many.
+const CALLS: &str = "unbusy::calls";
+
+/// A call waited for so long for a server that was busy, and has its answer.
+pub(crate) fn held(server: &str, waited: Duration) {
+    tracing::debug!(target: CALLS, server, waited_ms = millis(waited), "held while the server was busy");
+}
+
+/// A call waited for so long in vain.
+pub(crate) fn gave_up(server: &str, waited: Duration) {
+    tracing::debug!(target: CALLS, server, waited_ms = millis(waited), "given up while the server was busy");
+}
 
 pub(crate) fn log(server: &str, event: &Event) {
     match event {
         Event::StallBegan => tracing::debug!(server, "the server is silent"),
-        Event::StallEnded { lasted } => tracing::debug!(server, ?lasted, "the server answers again"),
+        Event::StallEnded { lasted } => {
+            tracing::debug!(server, lasted_ms = millis(*lasted), "the server speaks again");
+        }
         Event::EpisodeBegan { cause } => {
             tracing::warn!(server, cause = cause.name(), "the server is busy; commands wait");
         }
         Event::EpisodeEnded(report) => {
             let EpisodeReport { cause, lasted, connections, commands, given_up, rejected, .. } = report;
-            let cause = cause.name();
+            let (cause, lasted_ms) = (cause.name(), millis(*lasted));
             tracing::info!(
                 server,
                 cause,
-                ?lasted,
+                lasted_ms,
                 connections,
                 commands,
                 given_up,
@@ -24,7 +42,11 @@ pub(crate) fn log(server: &str, event: &Event) {
             );
         }
         Event::ThresholdLearned { threshold } => {
-            tracing::info!(server, ?threshold, "BUSY came sooner than expected: the threshold is lower");
+            tracing::info!(
+                server,
+                threshold_ms = millis(*threshold),
+                "BUSY came sooner than expected: the threshold is lower"
+            );
         }
         Event::Hole => tracing::warn!(
             server,
@@ -36,4 +58,8 @@ pub(crate) fn log(server: &str, event: &Event) {
         ),
         other => tracing::info!(server, event = ?other),
     }
+}
+
+const fn millis(duration: Duration) -> u64 {
+    duration.as_millis() as u64
 }

@@ -10,6 +10,7 @@ use unbusy_core::gate::{Answer, Ask, Outcome, Ticket};
 use unbusy_core::{Cause, Time};
 
 use crate::gate::{Gate, now};
+use crate::notices;
 
 /// What a call may do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub(crate) struct Visit {
     /// Since when it waits.
     since: Option<Time>,
     rejected: bool,
+    /// The server was busy while it waited.
+    held: bool,
 }
 
 impl Visit {
@@ -42,6 +45,7 @@ impl Visit {
             ticket: None,
             since: None,
             rejected: false,
+            held: false,
         }
     }
 
@@ -74,9 +78,10 @@ impl Visit {
     fn poll_admit(&mut self, cx: &Context<'_>) -> Poll<Admission> {
         let (max_wait, rejected) = (self.max_wait, self.rejected);
         let since = *self.since.get_or_insert_with(now);
-        let mut over = false;
+        let (mut over, mut busy) = (false, false);
         // What was never rejected waits for the server to be busy no longer; a stall costs no budget.
         let until = |episode: Option<Time>, now: Time| {
+            busy = episode.is_some();
             let since = match episode {
                 _ if rejected => since,
                 Some(episode) => since.max(episode),
@@ -93,11 +98,13 @@ impl Visit {
             }
             Answer::Wait(ticket) => {
                 self.ticket = Some(ticket);
+                self.held |= busy;
                 if !over {
                     return Poll::Pending;
                 }
                 self.leave();
                 self.gate.gave_up();
+                notices::gave_up(self.gate.address(), now() - since);
                 Poll::Ready(Admission::Over)
             }
         }
@@ -109,6 +116,11 @@ impl Visit {
     pub(crate) fn accepted(&mut self, sent: Time, is_good: bool, proof: bool) {
         let proves = is_good && (proof || self.rejected);
         self.rejected = false;
+        if std::mem::take(&mut self.held)
+            && let Some(since) = self.since
+        {
+            notices::held(self.gate.address(), now() - since);
+        }
         let outcome = if proves { Outcome::Proof } else { Outcome::Unclear };
         if self.ticket.is_some() || (proves && self.gate.wants_proof(sent)) {
             self.gate.answered(self.ticket.take(), outcome, sent);
@@ -119,7 +131,7 @@ impl Visit {
     /// What was sent at `sent` was rejected: `commands` of them. It keeps its place.
     pub(crate) fn rejected(&mut self, cause: Cause, sent: Time, commands: usize) {
         if !self.rejected {
-            self.rejected = true;
+            (self.rejected, self.held) = (true, true);
             self.since = Some(now());
         }
         self.ping_rejected(cause, sent, commands);

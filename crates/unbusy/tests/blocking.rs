@@ -1,5 +1,7 @@
 //! Blocking connections on servers that are busy.
 mod common;
+#[path = "common/trace.rs"]
+mod trace;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -59,6 +61,35 @@ fn a_command_sent_in_the_silence_before_busy_waits_as_well() {
         script.join();
         assert_eq!(connection.get::<_, u64>("n").unwrap(), 1);
     });
+}
+
+/// So that who looks at a trace sees where the time went.
+#[test]
+fn a_call_that_waited_says_so_in_the_span_of_its_caller() {
+    let server = Server::start(Flavor::Redis70);
+    let client = client(&server).with_policy(&Policy::default().max_wait(Duration::from_millis(1500)));
+    let listener = trace::Listener::to("unbusy::calls");
+    tracing::subscriber::with_default(listener.clone(), || {
+        let mut connection = client.get_connection().unwrap();
+        let _: u64 = tracing::info_span!("open").in_scope(|| connection.incr("n", 1).unwrap());
+        assert_eq!(listener.events(), [""; 0]);
+        let script = make_busy(&server, 600);
+        let _: u64 = tracing::info_span!("busy").in_scope(|| connection.incr("n", 1).unwrap());
+        script.join();
+        let script = make_busy(&server, 4000);
+        let _ = tracing::info_span!("busy for long")
+            .in_scope(|| connection.incr::<_, _, u64>("n", 1).unwrap_err());
+        server.client().cmd(&["SCRIPT", "KILL"]);
+        script.join();
+    });
+    let events = listener.events();
+    let [held, given_up] = &events[..] else { panic!("{events:?}") };
+    assert!(held.starts_with("busy:") && held.contains("held while the server was busy"), "{held}");
+    assert!(given_up.starts_with("busy for long:") && given_up.contains("given up"), "{given_up}");
+    let waited =
+        |event: &str| event.split("waited_ms=").nth(1).unwrap().split(' ').next().unwrap().parse::<u64>();
+    assert!((100..600).contains(&waited(held).unwrap()), "{held}");
+    assert!((1500..4000).contains(&waited(given_up).unwrap()), "{given_up}");
 }
 
 #[test]
