@@ -80,4 +80,17 @@ mod tests {
         assert!(holds(1, true, false) && holds(1, false, true));
         assert!(!holds(0, true, true) && !holds(1, false, false));
     }
+
+    #[test]
+    fn each_cause_is_held_if_it_is_to_be() {
+        let busy = [Cause::Script, Cause::Function, Cause::Module];
+        for (policy, held) in [
+            (Policy::default(), true),
+            (Policy { busy: false, loading: true, ..Policy::default() }, false),
+            (Policy { max_wait: Duration::ZERO, loading: false, ..Policy::default() }, false),
+        ] {
+            assert!(busy.iter().all(|cause| policy.holds(*cause) == held));
+            assert_eq!(policy.holds(Cause::Loading), policy.loading);
+        }
+    }
 }

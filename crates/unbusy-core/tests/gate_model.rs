@@ -127,8 +127,9 @@ impl Model {
                     self.waiting.iter().find(|(_, ask)| speaks(**ask)).or_else(|| self.waiting.iter().next());
                 assert_eq!(best, Some((&ticket, &ask)), "first come, first served");
             } else if self.stalled {
-                let suits =
-                    |read: bool| self.waiting.iter().find(move |(_, ask)| speaks(**ask) && (ask.read || !read));
+                let suits = |read: bool| {
+                    self.waiting.iter().find(move |(_, ask)| speaks(**ask) && (ask.read || !read))
+                };
                 let best = suits(true).or_else(|| suits(false)).or_else(|| self.waiting.iter().next());
                 assert_eq!(best, Some((&ticket, &ask)), "reads before writes before the rest, oldest first");
             } else {
@@ -493,6 +494,8 @@ fn the_time_between_tries_is_shared_among_the_gates_of_a_server() {
         (None, second, MS * 25),
         (Some((10, 10)), second, MS * 8),
         (Some((10, 10)), second * 4, MS * 25),
+        (Some((10, 10)), second * 10, MS * 50),
+        (Some((10, 10)), second * 40, MS * 100),
         (Some((1_000, 10)), second, MS * 20),
         (Some((40_000, 1)), second, second),
     ] {
