@@ -9,6 +9,8 @@ pub enum Kind {
     Plain,
     /// EVAL, EVALSHA, FCALL and their read-only forms: a script can answer anything, also a BUSY of its own.
     Script,
+    /// SCRIPT LOAD: plain but that its text is of interest.
+    Load,
     /// Not one of the server's own as far as is known here, perhaps a module's; or DEBUG, which answers with any error
     /// that it is told.
     Foreign,
@@ -158,6 +160,7 @@ impl Kind {
         !matches!(
             self,
             Self::Plain
+                | Self::Load
                 | Self::Script
                 | Self::Foreign
                 | Self::Multi
@@ -286,6 +289,7 @@ fn special<'a>(name: u128, mut words: impl Iterator<Item = &'a [u8]>) -> Command
         SUNSUBSCRIBE => Kind::Unsubscribe(Topic::Shard),
         SCRIPT | FUNCTION if is(second, "KILL") => Kind::Kill,
         FUNCTION if is(second, "STATS") => Kind::Kill,
+        SCRIPT if is(second, "LOAD") => return Command { proof: true, ..Command::of(Kind::Load, count) },
         SCRIPT | FUNCTION => return Command { proof: true, ..Command::of(Kind::Plain, count) },
         SHUTDOWN => Kind::Kill,
         RESET => Kind::Reset,

@@ -62,3 +62,46 @@ fn the_answer_to_a_script_is_told() {
         assert_eq!(out.script_answered, tells);
     }
 }
+
+/// What the session tells of scripts when these commands are answered so.
+fn told(commands: &[&str], replies: &str) -> Vec<String> {
+    let mut session = that_sent(commands);
+    session.wrote(session.outgoing().len(), &mut Out::default());
+    let mut out = Out::default();
+    session.server_bytes(replies.as_bytes(), Time::ZERO, &mut out).unwrap();
+    out.scripts().map(|(script, _)| format!("{script:?}")).collect()
+}
+
+fn shown(scripts: &[unbusy_core::Script<'_>]) -> Vec<String> {
+    scripts.iter().map(|script| format!("{script:?}")).collect()
+}
+
+#[test]
+fn each_script_that_was_answered_is_told_of() {
+    use unbusy_core::Script::{Function, Loaded, Sha1, Text};
+    let commands = ["EVAL a 0", "GET k", "EVALSHA abc 0", "FCALL f 0", "SCRIPT LOAD b", "FCALL g 0"];
+    assert_eq!(
+        told(&commands, ":1\r\n$-1\r\n-ERR no\r\n:1\r\n$1\r\nx\r\n"),
+        shown(&[Text(b"a"), Sha1(b"abc"), Function(b"f"), Loaded(b"b")])
+    );
+    assert_eq!(told(&["SCRIPT LOAD b"], "-NOPERM no\r\n"), shown(&[]));
+    let transaction = ["MULTI", "GET k", "EVAL a 0", "EVAL b 0", "EXEC"];
+    let replies = "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n$-1\r\n:1\r\n:1\r\n";
+    assert_eq!(told(&transaction, replies), shown(&[Text(b"a")]), "a transaction goes by its first one");
+    assert_eq!(told(&["EVAL a 0"], BUSY), shown(&[]), "it did not run");
+    let long = format!("EVAL {} 0", "x".repeat(65 * 1024));
+    assert_eq!(told(&[&long], ":1\r\n"), shown(&[]));
+}
+
+#[test]
+fn one_that_was_given_up_did_not_end() {
+    let mut session = that_sent(&["EVAL a 0"]);
+    hear(&mut session, BUSY);
+    session.confirm_rejection();
+    session.wait_began(Time::ZERO);
+    let over = session.deadline().expect("it waits");
+    let mut out = Out::default();
+    session.expire(Some(Time::ZERO), over, &mut out);
+    assert_eq!(out.to_client(&[]), BUSY.as_bytes());
+    assert!(!out.script_answered && out.scripts().next().is_none());
+}

@@ -187,8 +187,12 @@ impl Lane {
 
     /// The first command in flight that makes a script run, and when it was sent. For a transaction it is its first script.
     pub(super) fn script(&self) -> Option<(&[u8], Time)> {
-        let in_flight = self.answered..self.sent;
-        let at = in_flight.into_iter().find(|at| self.entries[*at].runs_script)?;
+        let mut in_flight = self.answered..self.sent;
+        self.script_at(in_flight.find(|at| self.entries[*at].runs_script)?)
+    }
+
+    /// The same for the command there.
+    pub(super) fn script_at(&self, at: usize) -> Option<(&[u8], Time)> {
         let sent = self.entries[at].sent;
         let begin = self.entries.range(..at).rposition(|entry| entry.command.kind == Kind::Multi);
         let first = match self.entries[at].command.kind {
@@ -264,7 +268,7 @@ impl Lane {
     }
 
     /// The command there is in flight no more.
-    fn end_script(&mut self, at: usize) {
+    pub(super) fn end_script(&mut self, at: usize) {
         self.scripts_in_flight -= u32::from(std::mem::take(&mut self.entries[at].runs_script));
     }
 

@@ -617,6 +617,8 @@ impl Session {
         // Answered without having been sent: move all marks behind it.
         self.lane.rewind_to_kept();
         self.send_one(now);
+        // If it is a script, no end of it was seen.
+        self.lane.end_script(self.lane.answered);
         self.lane.wrote(self.lane.outgoing().len());
         self.complete(true, false, out);
         self.poison_behind(kind, out);

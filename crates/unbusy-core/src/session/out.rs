@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::{Cause, Event, Time};
+use crate::{Cause, Event, Script, Time};
 
 /// A piece of what goes to the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,11 +13,25 @@ pub enum Piece {
     Own(Range<usize>),
 }
 
+/// A script of which a command was answered.
+#[derive(Debug)]
+struct Noted {
+    /// Without its bytes.
+    script: Script<'static>,
+    bytes: Range<usize>,
+    sent: Time,
+}
+
+/// Scripts with a longer text are not told of.
+const TEXT_BYTES_MAX: usize = 64 * 1024;
+
 /// Filled by the session, read by the shell, and used again: in steady state it allocates nothing.
 #[derive(Debug, Default)]
 pub struct Out {
     pieces: Vec<Piece>,
     own: Vec<u8>,
+    scripts: Vec<Noted>,
+    script_bytes: Vec<u8>,
     /// The sending of the latest command that was executed though a busy server would have rejected it.
     pub proof: Option<Time>,
     /// The first rejection: why, and when the command was sent.
@@ -40,6 +54,11 @@ impl Out {
         self.pieces.clear();
         self.own.clear();
         self.own.shrink_to(OWN_BYTES_MAX);
+        if !self.scripts.is_empty() {
+            self.scripts.clear();
+            self.script_bytes.clear();
+            self.script_bytes.shrink_to(TEXT_BYTES_MAX);
+        }
         self.proof = None;
         self.rejection = None;
         self.rejected = 0;
@@ -51,6 +70,27 @@ impl Out {
     /// What goes to the client, in order.
     pub fn pieces(&self) -> &[Piece] {
         &self.pieces
+    }
+
+    /// The scripts and functions that were answered, each with when it was sent (of a transaction its first one, with when
+    /// `EXEC` was); and the texts that were loaded. None whose text is longer than 64 KiB.
+    pub fn scripts(&self) -> impl Iterator<Item = (Script<'_>, Time)> {
+        let bytes = |noted: &Noted| &self.script_bytes[noted.bytes.clone()];
+        self.scripts.iter().map(move |noted| (noted.script.with(bytes(noted)), noted.sent))
+    }
+
+    pub(super) fn note_script(&mut self, command: &[u8], sent: Time) {
+        let Some(script) = Script::of(command) else { return };
+        let bytes = script.bytes();
+        if bytes.len() <= TEXT_BYTES_MAX {
+            let start = self.script_bytes.len();
+            self.script_bytes.extend_from_slice(bytes);
+            self.scripts.push(Noted {
+                script: script.with(&[]),
+                bytes: start..self.script_bytes.len(),
+                sent,
+            });
+        }
     }
 
     /// The bytes that [`Piece::Own`] points into.

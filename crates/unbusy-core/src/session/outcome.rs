@@ -267,7 +267,13 @@ impl Session {
             out.proof = out.proof.max(Some(sent));
         }
         let gave_up = std::mem::take(&mut self.flags.refused_finally);
-        out.script_answered |= entry.runs_script;
+        let (runs_script, loads) = (entry.runs_script, kind == Kind::Load && !is_error);
+        out.script_answered |= runs_script;
+        if (runs_script || loads)
+            && let Some((command, sent)) = self.lane.script_at(self.lane.answered)
+        {
+            out.note_script(command, sent);
+        }
         self.flags.held = false;
         self.flags.probing = false;
         self.flags.final_try = false;
