@@ -12,7 +12,8 @@ use serde_json::Value;
 use testkit::{Client, Flavor, Server, busy_lua, encode, wait_until_busy};
 
 const ADMIN: [&str; 2] = ["--admin", "127.0.0.1:0"];
-const SCRIPT_MILLIS: &str = "900";
+/// Longer than any test: it is killed.
+const SCRIPT_MILLIS: &str = "60000";
 
 #[test]
 fn an_episode_is_seen_while_it_lasts_and_afterwards() {
@@ -26,6 +27,7 @@ fn an_episode_is_seen_while_it_lasts_and_afterwards() {
 
         let sha = server.client().cmd(&["SCRIPT", "LOAD", busy_lua()]).text();
         let (mut runner, mut waiter) = (Client::connect(proxy.address()), Client::connect(proxy.address()));
+        let begin = Instant::now();
         runner.send_cmd(&["EVALSHA", &sha, "0", SCRIPT_MILLIS]);
         wait_until_busy(server.address());
         waiter.send(&encode(&["INCR", "n"]).repeat(10));
@@ -43,6 +45,7 @@ fn an_episode_is_seen_while_it_lasts_and_afterwards() {
         assert!(endpoint.metric("unbusy_busy_seconds_total") > 0.0, "{flavor}");
         events.wait("state", |state| state["busy"]["script"] == sha);
 
+        assert!(server.client().cmd(&["SCRIPT", "KILL"]).is_ok());
         let replies: Vec<_> = (0..10).map(|_| waiter.read_reply()).collect();
         assert!(replies.iter().all(|reply| reply.error().is_none()), "{flavor}: {replies:?}");
         let told = events.wait("episodes", |_| true);
@@ -54,19 +57,19 @@ fn an_episode_is_seen_while_it_lasts_and_afterwards() {
         assert_eq!(episode["script"], sha, "{flavor}: {episode}");
         let numbers = ["number", "connections", "commands", "given_up"].map(|name| episode[name].as_u64());
         assert_eq!(numbers, [Some(1), Some(1), Some(10), Some(0)], "{flavor}: {episode}");
-        let lasted = episode["lasted_ms"].as_u64().expect("a number");
-        assert!((100..900).contains(&lasted), "{flavor}: {episode}");
+        let lasted = Duration::from_millis(episode["lasted_ms"].as_u64().expect("a number"));
+        assert!(!lasted.is_zero() && lasted < begin.elapsed(), "{flavor}: {episode}");
 
         assert_eq!(endpoint.count("unbusy_episodes_total{cause=\"script\"}"), 1, "{flavor}");
         assert_eq!(endpoint.count("unbusy_wait_seconds_count{for=\"busy\"}"), 1, "{flavor}");
         let wait = endpoint.metric("unbusy_wait_seconds_sum{for=\"busy\"}");
-        assert!((0.1..0.9).contains(&wait), "{flavor}: {wait}");
+        assert!(wait > 0.0 && wait < begin.elapsed().as_secs_f64(), "{flavor}: {wait}");
         assert!(endpoint.count("unbusy_rejected_total") >= 1, "{flavor}");
         assert_eq!(endpoint.count("unbusy_scripts_total"), 1, "{flavor}");
         assert_eq!(endpoint.count("unbusy_client_connections"), 2, "{flavor}");
         let bytes = endpoint.count("unbusy_sent_bytes_total{to=\"clients\"}");
         let expected = replies.iter().map(|reply| format!(":{}\r\n", reply.integer()).len()).sum::<usize>();
-        wait_until("the script's reply", || runner.read_reply().integer() == 1);
+        assert!(runner.read_reply().error().is_some(), "{flavor}: it was killed");
         assert!(bytes >= expected as u64, "{flavor}: {bytes} of {expected}");
     }
 }
@@ -81,7 +84,7 @@ fn ready_is_who_can_serve() {
     assert_eq!(endpoint.get("/readyz").status, 200);
 
     let mut runner = server.client();
-    runner.send_cmd(&["EVAL", busy_lua(), "0", "4000"]);
+    runner.send_cmd(&["EVAL", busy_lua(), "0", SCRIPT_MILLIS]);
     wait_until_busy(server.address());
     let mut waiter = Client::connect(proxy.address());
     waiter.send_cmd(&["INCR", "n"]);
@@ -210,7 +213,7 @@ fn misuse_harms_nobody() {
         work();
     }
     wait_until("all places are free", || Listener::try_to(&endpoint).is_some());
-    assert!(longest < Duration::from_secs(1), "a command took {longest:?}");
+    assert!(longest < Duration::from_secs(2), "a command took {longest:?}");
 }
 
 /// The word of a metric in a text about metrics, such as a query.
