@@ -74,6 +74,42 @@ fn an_episode_is_seen_while_it_lasts_and_afterwards() {
     }
 }
 
+/// Many scripts, none of which makes the server busy, may still keep it from everybody else.
+#[test]
+fn a_storm_of_short_scripts_is_seen_by_what_they_cost() {
+    const COSTLY: &str = "for i = 1, ARGV[1] * 100 do end return KEYS[1]";
+    for flavor in Flavor::ALL {
+        let server = Server::start(flavor);
+        let proxy = proxy(&server, &ADMIN);
+        let endpoint = Endpoint::of(&proxy);
+        let (mut first, mut second) = (Client::connect(proxy.address()), Client::connect(proxy.address()));
+        let began = Instant::now();
+        let sha = first.cmd(&["SCRIPT", "LOAD", COSTLY]).text();
+        for _ in 0..10 {
+            // The argument makes 6 million rounds of it, some 20 ms.
+            assert_eq!(first.cmd(&["EVALSHA", &sha, "1", "hidden-key", "60123"]).text(), "hidden-key");
+            assert_eq!(second.cmd(&["EVAL", "return 1", "0"]).integer(), 1);
+        }
+        let took = began.elapsed();
+        let (page, metrics) = (endpoint.get("/api/scripts").body, endpoint.get("/metrics").body);
+        let told: Value = serde_json::from_str(&page).expect("JSON");
+        let [costly, cheap] = told["scripts"].as_array().expect("a list").as_slice() else {
+            panic!("{flavor}: two scripts, not {told}")
+        };
+        assert_eq!((&costly["script"], &costly["text"]), (&sha.as_str().into(), &COSTLY.into()), "{flavor}");
+        assert_eq!(cheap["text"], "return 1", "{flavor}");
+        assert_eq!((&costly["runs"], &cheap["runs"]), (&10.into(), &10.into()), "{flavor}");
+        let blocked = |script: &Value| script["blocked_ms"].as_f64().expect("a number") / 1000.0;
+        assert!(blocked(costly) > blocked(cheap), "{flavor}: {told}");
+        assert!(blocked(costly) + blocked(cheap) <= took.as_secs_f64(), "{flavor}: {told} in {took:?}");
+        let sample = format!("unbusy_script_blocked_seconds_count{{script=\"{sha}\"}}");
+        assert_eq!(endpoint.count(&sample), 10, "{flavor}");
+        for secret in ["hidden-key", "60123"] {
+            assert!(!page.contains(secret) && !metrics.contains(secret), "{flavor}: {page} {metrics}");
+        }
+    }
+}
+
 /// Readiness is about the proxy's clients, whom a busy server does not keep from being served.
 #[test]
 fn ready_is_who_can_serve() {

@@ -5,28 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use unbusy_core::{Cause, EpisodeReport, Event, Time};
 
+use crate::histogram::Histogram;
+
 /// So many episodes are remembered; each takes some 200 bytes.
 const EPISODES_KEPT: usize = 10_000;
-
-/// The upper bounds of the histogram of waits.
-pub(crate) const WAIT_BOUNDS: [Duration; 16] = [
-    Duration::from_millis(1),
-    Duration::from_micros(2_500),
-    Duration::from_millis(5),
-    Duration::from_millis(10),
-    Duration::from_millis(25),
-    Duration::from_millis(50),
-    Duration::from_millis(100),
-    Duration::from_millis(250),
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_millis(2_500),
-    Duration::from_secs(5),
-    Duration::from_secs(10),
-    Duration::from_secs(30),
-    Duration::from_secs(60),
-    Duration::from_secs(120),
-];
 
 /// All that was counted so far. Of what still goes on it knows nothing.
 #[derive(Debug, Clone, Default)]
@@ -44,7 +26,7 @@ pub(crate) struct Counts {
     pub(crate) too_large: u64,
     pub(crate) ambiguous: u64,
     /// In the order of [`WAIT_REASONS`].
-    pub(crate) waits: [Waits; WAIT_REASONS.len()],
+    pub(crate) waits: [Histogram; WAIT_REASONS.len()],
 }
 
 pub(crate) const CAUSES: [Cause; 4] = [Cause::Script, Cause::Function, Cause::Module, Cause::Loading];
@@ -62,21 +44,6 @@ pub(crate) enum WaitReason {
 
 pub(crate) const WAIT_REASONS: [(WaitReason, &str); 3] =
     [(WaitReason::Busy, "busy"), (WaitReason::Stall, "stall"), (WaitReason::Proof, "proof")];
-
-/// A histogram of waits.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Waits {
-    /// How many lasted no longer than each bound, but longer than the one before; the last has no bound.
-    pub(crate) counts: [u64; WAIT_BOUNDS.len() + 1],
-    pub(crate) sum: Duration,
-}
-
-impl Waits {
-    fn add(&mut self, wait: Duration) {
-        self.counts[WAIT_BOUNDS.partition_point(|bound| *bound < wait)] += 1;
-        self.sum += wait;
-    }
-}
 
 /// An episode that is over.
 #[derive(Debug, Clone)]
@@ -262,17 +229,5 @@ mod tests {
         let mut history = History::default();
         let mut busy = |millis| history.counts(Duration::from_millis(millis), Duration::ZERO).busy;
         assert_eq!([busy(30), busy(20), busy(40)], [30, 30, 40].map(Duration::from_millis));
-    }
-
-    #[test]
-    fn a_wait_is_counted_below_the_bound_that_it_does_not_exceed() {
-        let mut history = History::default();
-        for millis in [0, 1, 2, 120_000, 120_001] {
-            history.waited(WaitReason::Stall, Duration::from_millis(millis));
-        }
-        let waits = history.counts(Duration::ZERO, Duration::ZERO).waits[WaitReason::Stall as usize];
-        let mut counts = [0; WAIT_BOUNDS.len() + 1];
-        (counts[0], counts[1], counts[15], counts[16]) = (2, 1, 1, 1);
-        assert_eq!((waits.counts, waits.sum), (counts, Duration::from_millis(240_004)));
     }
 }

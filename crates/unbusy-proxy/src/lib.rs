@@ -9,8 +9,12 @@ mod admin;
 mod config;
 mod connecting;
 #[cfg_attr(not(feature = "admin"), allow(dead_code, reason = "only the admin endpoint reads it"))]
+mod histogram;
+#[cfg_attr(not(feature = "admin"), allow(dead_code, reason = "only the admin endpoint reads it"))]
 mod history;
 mod inquiry;
+#[cfg_attr(not(feature = "admin"), allow(dead_code, reason = "only the admin endpoint reads it"))]
+mod ledger;
 mod listen;
 mod notices;
 mod pair;
@@ -152,12 +156,22 @@ impl Proxy {
         let opened = config.listen.iter().map(|address| listen::open(address, config.allow_remote));
         let (listeners, addresses): (_, Vec<_>) = opened.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
         refuse_itself(&config.upstream.address, &addresses)?;
+        let threads = config.threads.max(1);
+        #[cfg_attr(
+            not(feature = "admin"),
+            expect(unused_mut, reason = "only the admin endpoint needs a ledger")
+        )]
+        let mut shared = Shared::new(policy(&config), threshold(&config), threads);
+        #[cfg(feature = "admin")]
+        if admin.is_some() {
+            shared.ledger = ledger::Ledger::new(threads);
+        }
         let context = worker::Context {
-            shared: Arc::new(Shared::new(policy(&config), threshold(&config), config.threads.max(1))),
+            shared: Arc::new(shared),
             connector: Arc::new(Connector::new(&config.upstream, config.connect_timeout)?),
             tls: config.listener_tls.as_ref().map(tls::acceptor).transpose()?,
         };
-        let workers = (0..config.threads.max(1)).map(|index| worker::start(index, context.clone()));
+        let workers = (0..threads).map(|index| worker::start(index, context.clone()));
         let workers = workers.collect::<io::Result<Vec<_>>>()?;
         let door = Door {
             shared: Arc::clone(&context.shared),

@@ -365,6 +365,9 @@ impl<'a> Pair<'a> {
         if out.script_answered {
             self.shared.script_answered(now);
         }
+        for (script, sent) in out.scripts() {
+            self.shared.ledger.note(self.worker, script, sent, now);
+        }
         if out.given_up > 0 {
             self.shared.gave_up(out.given_up, now);
         }

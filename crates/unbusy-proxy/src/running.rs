@@ -34,6 +34,7 @@ impl Call {
             Script::Text(text) => Name::Text(text.into()),
             Script::Sha1(sha) => Name::Sha1(text(sha).to_ascii_lowercase()),
             Script::Function(name) => Name::Function(text(name)),
+            Script::Loaded(_) => return None,
         };
         Some(Self { script, client, sent })
     }

@@ -20,6 +20,7 @@ use unbusy_core::gate::{Answer, Ask, Outcome, Ticket};
 use unbusy_core::{Cause, Event, Gate, Policy, Time};
 
 use crate::history::{Culprit, History, WaitReason};
+use crate::ledger::Ledger;
 use crate::notices;
 use crate::running::{Call, Running};
 use crate::sync::{self, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Mutex, Notify};
@@ -54,6 +55,8 @@ pub(crate) struct Shared {
     /// One per worker.
     pub(crate) tallies: Vec<Tally>,
     pub(crate) arrivals: Arrivals,
+    /// Of what scripts cost, if anybody is to look.
+    pub(crate) ledger: Ledger,
     inner: Mutex<Inner>,
     driver: Notify,
     /// Nobody waits any more who could find out that the server is open.
@@ -142,6 +145,7 @@ impl Shared {
             running: Running::default(),
             tallies: (0..workers).map(|_| Tally::default()).collect(),
             arrivals: Arrivals::default(),
+            ledger: Ledger::new(0),
             inner: Mutex::new(Inner {
                 gate: Gate::new(threshold),
                 history: History::default(),

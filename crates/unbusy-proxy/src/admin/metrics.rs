@@ -3,9 +3,11 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::SystemTime;
 
-use super::exposition::Page;
+use super::exposition::{Family, Page};
 use super::state::unix_time;
-use crate::history::{CAUSES, WAIT_BOUNDS, WAIT_REASONS, Waits};
+use crate::histogram::{BOUNDS, Histogram};
+use crate::history::{CAUSES, WAIT_REASONS};
+use crate::ledger::Costs;
 use crate::shared::{Look, Shared, Traffic};
 use crate::sync;
 
@@ -17,6 +19,7 @@ pub(super) fn page(shared: &Shared, started: SystemTime) -> String {
     mishaps(&mut page, &look);
     connections(&mut page, shared, &traffic);
     self::traffic(&mut page, &traffic);
+    scripts(&mut page, shared.ledger.costs());
     let version = env!("CARGO_PKG_VERSION");
     page.gauge("unbusy_build_info", "The version that runs; always 1.").with("version", version, 1);
     let help = "When the proxy was started, in seconds since 1970.";
@@ -62,14 +65,37 @@ fn held(page: &mut Page, look: &Look) {
         "How long connections waited until they might send, gave up or left, by what they waited for: the time that unbusy added.",
     );
     for (reason, name) in WAIT_REASONS {
-        let Waits { counts, sum } = look.counts.waits[reason as usize];
-        let mut below = 0;
-        let buckets = WAIT_BOUNDS.iter().zip(counts).map(|(bound, count)| {
-            below += count;
-            (bound.as_secs_f64(), below)
-        });
-        waits.distribution(("for", name), buckets, counts.iter().sum(), sum.as_secs_f64());
+        distribution(&mut waits, ("for", name), &look.counts.waits[reason as usize]);
     }
+}
+
+fn distribution(family: &mut Family<'_>, label: (&str, &str), histogram: &Histogram) {
+    let mut below = 0;
+    let buckets = BOUNDS.iter().zip(histogram.counts).map(|(bound, count)| {
+        below += count;
+        (bound.as_secs_f64(), below)
+    });
+    family.distribution(label, buckets, histogram.count(), histogram.sum.as_secs_f64());
+}
+
+/// The dearest scripts by name, and all others as one, so that there are never many series.
+fn scripts(page: &mut Page, costs: Costs) {
+    const NAMED: usize = 20;
+    const OTHERS: &str = "other";
+    let Costs { scripts, mut others } = costs;
+    let mut scripts: Vec<_> = scripts.into_iter().map(|(name, account)| (name, account.cost)).collect();
+    scripts.sort_by_key(|(_, cost)| std::cmp::Reverse(cost.blocked.sum));
+    let mut family = page.histogram(
+        "unbusy_script_blocked_seconds",
+        "How long scripts through this proxy kept the server from everybody else, each time, way there and back included.",
+    );
+    for (name, cost) in scripts.iter().take(NAMED) {
+        distribution(&mut family, ("script", &name.to_string()), &cost.blocked);
+    }
+    for (_, cost) in scripts.iter().skip(NAMED) {
+        others.blocked.merge(&cost.blocked);
+    }
+    distribution(&mut family, ("script", OTHERS), &others.blocked);
 }
 
 fn mishaps(page: &mut Page, look: &Look) {

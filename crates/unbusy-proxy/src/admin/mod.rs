@@ -8,6 +8,7 @@ mod exposition;
 mod metrics;
 mod pages;
 mod ready;
+mod scripts;
 mod state;
 
 use std::io;

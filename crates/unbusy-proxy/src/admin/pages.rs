@@ -13,8 +13,10 @@ use axum::routing::get;
 use tokio::sync::Semaphore;
 
 use super::ready::Probe;
+use super::scripts::Scripts;
 use super::state::State;
 use super::{Subject, events, exposition, metrics};
+use crate::sync;
 
 /// For so long what was made for one request serves others, too.
 const GOOD_FOR: Duration = Duration::from_millis(100);
@@ -28,6 +30,7 @@ unbusy
   /readyz      200 if clients can be served, which a busy server does not prevent
   /api/state   state, counters and the last episodes, as JSON
   /api/events  the same live, as server-sent events
+  /api/scripts what each script has cost, and its text
 ";
 
 /// What all requests share.
@@ -40,6 +43,7 @@ pub(super) struct Desk {
     metrics: Recent<Bytes>,
     state: Recent<State>,
     whole: Recent<Bytes>,
+    scripts: Recent<Bytes>,
 }
 
 /// Something that may be a little old.
@@ -80,6 +84,13 @@ impl Desk {
         })
     }
 
+    fn scripts(&self) -> Bytes {
+        self.scripts.get(|| {
+            let scripts = Scripts::of(self.subject.shared.ledger.costs(), sync::now());
+            serde_json::to_vec(&scripts).unwrap_or_default().into()
+        })
+    }
+
     fn metrics(&self) -> Bytes {
         self.metrics.get(|| metrics::page(&self.subject.shared, self.started).into())
     }
@@ -109,6 +120,7 @@ pub(super) fn router(host: Option<String>, subject: Subject) -> Router {
         metrics: Recent::new(),
         state: Recent::new(),
         whole: Recent::new(),
+        scripts: Recent::new(),
     });
     Router::new()
         .route("/", get(CONTENTS))
@@ -117,6 +129,7 @@ pub(super) fn router(host: Option<String>, subject: Subject) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/state", get(state))
         .route("/api/events", get(listen))
+        .route("/api/scripts", get(scripts))
         .fallback((StatusCode::NOT_FOUND, CONTENTS))
         .layer(middleware::from_fn_with_state(Arc::clone(&desk), guard))
         .with_state(desk)
@@ -149,6 +162,10 @@ async fn metrics(Of(desk): Of<Arc<Desk>>) -> Response {
 
 async fn state(Of(desk): Of<Arc<Desk>>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], desk.whole_state()).into_response()
+}
+
+async fn scripts(Of(desk): Of<Arc<Desk>>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], desk.scripts()).into_response()
 }
 
 async fn listen(Of(desk): Of<Arc<Desk>>) -> Response {
