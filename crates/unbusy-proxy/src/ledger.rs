@@ -101,6 +101,15 @@ impl Ledger {
         Self { books: (0..workers).map(|_| Mutex::default()).collect(), last: AtomicU64::new(0) }
     }
 
+    /// A script was sent, so that it is known by its text while it runs.
+    pub(crate) fn see(&self, worker: usize, script: Script<'_>) {
+        let Some(book) = self.books.get(worker) else { return };
+        let mut book = book.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(name) = book.name(script) {
+            book.cost(name);
+        }
+    }
+
     /// A script was answered, or its text loaded.
     pub(crate) fn note(&self, worker: usize, script: Script<'_>, sent: Time, now: Time) {
         let Some(book) = self.books.get(worker) else { return };
@@ -263,6 +272,10 @@ mod tests {
         assert_eq!(text("sent"), Some(&b"sent"[..]));
         assert_eq!(text("unknown"), None);
         assert_eq!(costs.scripts.len(), 3, "what was only loaded has cost nothing");
+        ledger.see(0, Script::Text(b"runs for the first time"));
+        let costs = ledger.costs();
+        let account = &costs.scripts[&sha1("runs for the first time")];
+        assert_eq!((account.cost.blocked.count(), account.text.is_some()), (0, true));
     }
 
     /// A script whose text differs each time, as some build it, must not fill the memory, nor hide one that costs.

@@ -16,7 +16,7 @@ use tokio::io::ReadBuf;
 use tokio::time::Sleep;
 use unbusy_core::gate::{Answer, Outcome, Ticket};
 use unbusy_core::session::{Out, Pass, Piece, SessionError, Want};
-use unbusy_core::{Session, Time};
+use unbusy_core::{Script, Session, Time};
 
 use crate::running::{Call, Caller};
 use crate::shared::{Shared, Stage};
@@ -426,8 +426,11 @@ impl<'a> Pair<'a> {
         }
         self.scripts_counted = after;
         let caller = *self.caller.get_or_insert_with(|| self.shared.running.caller());
-        let call =
-            self.session.script().and_then(|(command, sent)| Call::new(command, self.client.peer(), sent));
+        let first = self.session.script();
+        if let Some(script) = first.and_then(|(command, _)| Script::of(command)) {
+            self.shared.ledger.see(self.worker, script);
+        }
+        let call = first.and_then(|(command, sent)| Call::new(command, self.client.peer(), sent));
         self.shared.running.note(caller, call);
     }
 
