@@ -306,6 +306,125 @@ fn every_metric_is_described_and_every_one_that_is_named_exists() {
     serde_json::from_str::<Value>(&read("monitoring/grafana-dashboard.json")).expect("JSON");
 }
 
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+const DASHBOARD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../unbusy-proxy/src/admin/dashboard");
+
+/// What the page is made of: the path and the text of each file.
+fn dashboard() -> Vec<(String, String)> {
+    let files = std::fs::read_dir(DASHBOARD).expect("the dashboard's files").map(|file| {
+        let file = file.expect("a file");
+        let name = file.file_name().into_string().expect("a name in UTF-8");
+        let path = if name == "index.html" { "/".to_owned() } else { format!("/dashboard/{name}") };
+        (path, std::fs::read_to_string(file.path()).expect("a text"))
+    });
+    files.collect()
+}
+
+#[test]
+fn the_dashboard_is_served_and_loads_nothing_from_elsewhere() {
+    let server = Server::start(Flavor::Redis70);
+    let proxy = proxy(&server, &ADMIN);
+    let endpoint = Endpoint::of(&proxy);
+    for (path, text) in dashboard() {
+        let answer = endpoint.get(&path);
+        assert_eq!((answer.status, &answer.body), (200, &text), "{path}");
+        let headers = [
+            ("content-type", kind(&path)),
+            ("cache-control", "no-store"),
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+        ];
+        for (name, value) in headers {
+            assert_eq!(answer.header(name), Some(value), "{path}: {name}");
+        }
+        let policy = answer.header("content-security-policy").unwrap_or_default();
+        assert!(
+            policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"),
+            "{path}: {policy}"
+        );
+        assert!(!policy.contains("unsafe"), "{path}: {policy}");
+        // The name of SVG's vocabulary is no place from which anything is loaded.
+        let text = text.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
+        assert!(!has_origin(&text), "{path} refers to another origin");
+    }
+    let page = endpoint.get("/").body;
+    for named in page.split(['"', '\'']).filter(|word| word.starts_with("dashboard/")) {
+        assert_eq!(endpoint.get(&format!("/{named}")).status, 200, "{named}, which the page names");
+    }
+}
+
+/// By which a browser tells what it is.
+fn kind(path: &str) -> &'static str {
+    match path.rsplit_once('.') {
+        Some((_, "js")) => JAVASCRIPT,
+        Some((_, "css")) => "text/css; charset=utf-8",
+        Some((_, "svg")) => "image/svg+xml",
+        _ => "text/html; charset=utf-8",
+    }
+}
+
+/// Whether a text names a place on another machine: `//` with a name behind it. Comments have a space there.
+fn has_origin(text: &str) -> bool {
+    text.split("//").skip(1).any(|rest| rest.starts_with(|first: char| first.is_ascii_alphanumeric()))
+}
+
+/// What the dashboard's scripts read of a state, and of an episode.
+const STATE_FIELDS: [&str; 14] = [
+    "started_ms",
+    "now_ms",
+    "version",
+    "upstream",
+    "listen",
+    "state",
+    "draining",
+    "busy",
+    "stalled_ms",
+    "threshold_ms",
+    "held_connections",
+    "held_commands",
+    "longest_wait_ms",
+    "counters",
+];
+const COUNTERS: [&str; 5] = ["episodes", "busy_ms", "given_up", "holes", "ambiguous"];
+const EPISODE_FIELDS: [&str; 8] =
+    ["began_ms", "lasted_ms", "cause", "script", "client", "connections", "commands", "given_up"];
+
+#[test]
+fn what_the_dashboard_reads_is_there() {
+    let scripts = dashboard().into_iter().filter(|(path, _)| kind(path) == JAVASCRIPT);
+    let scripts: String = scripts.map(|(_, text)| text).collect();
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words: BTreeSet<&str> = scripts.split(|c| !is_word(c)).collect();
+    let lists = [&STATE_FIELDS[..], &COUNTERS, &EPISODE_FIELDS].concat();
+    // Both ways: a list that lags behind the scripts would prove nothing.
+    let timely: BTreeSet<_> = words.iter().copied().filter(|word| word.ends_with("_ms")).collect();
+    assert_eq!(timely.difference(&lists.iter().copied().collect()).collect::<Vec<_>>(), Vec::<&&str>::new());
+    assert!(lists.iter().all(|field| words.contains(field)), "the scripts read all of {lists:?}");
+
+    let assert_has = |object: &Value, fields: &[&str]| {
+        let missing: Vec<_> = fields.iter().filter(|field| object.get(field).is_none()).collect();
+        assert!(missing.is_empty(), "no {missing:?} in {object}");
+    };
+    let server = Server::start(Flavor::Redis70);
+    let proxy = proxy(&server, &ADMIN);
+    let endpoint = Endpoint::of(&proxy);
+    let mut events = Listener::to(&endpoint);
+    let mut runner = server.client();
+    runner.send_cmd(&["EVAL", busy_lua(), "0", "400"]);
+    wait_until_busy(server.address());
+    assert_eq!(Client::connect(proxy.address()).cmd(&["INCR", "n"]).integer(), 1);
+
+    let state = events.wait("state", |state| state["busy"].is_object());
+    assert_has(&state, &STATE_FIELDS);
+    assert_has(&state["counters"], &COUNTERS);
+    assert_has(&state["busy"], &EPISODE_FIELDS);
+    let episodes = events.wait("episodes", |_| true);
+    assert_has(&episodes[0], &[&EPISODE_FIELDS[..], &["number"]].concat());
+    let whole = endpoint.state();
+    assert_has(&whole, &[&STATE_FIELDS[..], &["episodes"]].concat());
+    assert_has(&whole["episodes"][0], &[&EPISODE_FIELDS[..], &["number"]].concat());
+}
+
 #[test]
 fn nothing_is_served_unless_it_is_asked_for() {
     on_every_server(|_, proxy| assert!(!proxy.log().contains("http"), "{}", proxy.log()));

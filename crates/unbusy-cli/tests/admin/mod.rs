@@ -23,6 +23,13 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
+impl Answer {
+    /// The value of a header, whose name is in small letters.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+}
+
 impl Endpoint {
     pub(crate) fn of(proxy: &Proxy) -> Self {
         let line = proxy.wait_log(ANNOUNCED, PATIENCE);

@@ -3,6 +3,7 @@
 //! It has a thread and a runtime of its own. Slow, many or malformed clients cost that thread's time and a bounded number of
 //! sockets; of what connections need it only takes the gate's lock, ten times a second at most and for the length of a look.
 
+mod dashboard;
 mod events;
 mod exposition;
 mod metrics;

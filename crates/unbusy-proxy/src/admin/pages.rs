@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use super::ready::Probe;
 use super::scripts::Scripts;
 use super::state::State;
-use super::{Subject, events, exposition, metrics};
+use super::{Subject, dashboard, events, exposition, metrics};
 use crate::sync;
 
 /// For so long what was made for one request serves others, too.
@@ -25,6 +25,7 @@ const LISTENERS_MAX: usize = 32;
 
 const CONTENTS: &str = "\
 unbusy
+  /            the dashboard, for browsers
   /metrics     for Prometheus
   /healthz     200 as long as this process lives
   /readyz      200 if clients can be served, which a busy server does not prevent
@@ -122,8 +123,7 @@ pub(super) fn router(host: Option<String>, subject: Subject) -> Router {
         whole: Recent::new(),
         scripts: Recent::new(),
     });
-    Router::new()
-        .route("/", get(CONTENTS))
+    dashboard::serve(Router::new())
         .route("/healthz", get("the process lives\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
