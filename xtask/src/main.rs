@@ -3,6 +3,7 @@
 
 mod bench;
 mod conformance;
+mod dashboard;
 mod debian;
 mod demo;
 mod deny;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::builder::PossibleValuesParser;
 
-use crate::{conformance, deny, instructions, package, python, servers, shell};
+use crate::{conformance, dashboard, deny, instructions, package, python, servers, shell};
 
 struct Step {
     name: &'static str,
@@ -17,8 +17,9 @@ struct Step {
 
 const PYTHON: &str = "python";
 const PACKAGE: &str = "package";
+const DASHBOARD: &str = "dashboard";
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     usual("servers", "the servers to test with are there", servers::fetch_all),
     usual("fmt", "the code is formatted", fmt),
     usual("clippy", "no lint has anything to say", clippy),
@@ -33,6 +34,11 @@ const STEPS: [Step; 11] = [
     Step {
         usual: false,
         ..usual(PACKAGE, "the Python package is built, installed and tried; only if asked for", package::test)
+    },
+    // It needs a browser.
+    Step {
+        usual: false,
+        ..usual(DASHBOARD, "the dashboard, in a headless Chromium; only if asked for", dashboard::test)
     },
 ];
 
@@ -54,7 +60,8 @@ pub(crate) fn run(skip_python: bool, only: &[String]) -> Result<()> {
     let asked = |step: &Step| {
         if only.is_empty() { step.usual } else { only.iter().any(|name| name == step.name) }
     };
-    let wanted = |step: &&Step| asked(step) && !(skip_python && [PYTHON, PACKAGE].contains(&step.name));
+    let wanted =
+        |step: &&Step| asked(step) && !(skip_python && [PYTHON, PACKAGE, DASHBOARD].contains(&step.name));
     let start = Instant::now();
     for step in STEPS.iter().filter(wanted) {
         run_step(step)?;
