@@ -1,17 +1,15 @@
 //! `unbusy demo` on real servers: what it tells, and that it leaves nothing behind.
 mod common;
 
-use std::fs::{self, File, Permissions};
-use std::io::{Read as _, Write as _};
+use std::fs::{self, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Child, Command};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Running, outcome, terminal, unbusy, with_own_environment};
+use common::screen::Screen;
+use common::{Running, outcome, unbusy};
 use rustix::process::{Pid, Signal, test_kill_process};
 use testkit::{Client, Flavor, Reply, Server};
 
@@ -168,7 +166,7 @@ fn ctrl_c_leaves_no_keys() {
 #[test]
 fn a_person_is_told_how_to_end_it_and_what_it_does_then() {
     let server = Server::start(Flavor::Redis70);
-    let mut screen = Screen::start(&["--upstream", &server.url()]);
+    let mut screen = Screen::start(&["demo", "--upstream", &server.url()]);
     screen.wait_for("Go on? [y/N]");
     screen.press("YES\n");
     screen.wait_for("Ctrl-C or q ends it");
@@ -177,67 +175,6 @@ fn a_person_is_told_how_to_end_it_and_what_it_does_then() {
     screen.wait_for("Ending: SCRIPT KILL goes to the server");
     assert_eq!(screen.exit(), CTRL_C);
     assert_eq!(keys(&mut server.client(), "0"), Reply::Integer(0));
-}
-
-/// The demo in a terminal of 80 columns, killed when dropped.
-struct Screen {
-    demo: Child,
-    keyboard: File,
-    output: Receiver<Vec<u8>>,
-    seen: String,
-}
-
-impl Screen {
-    fn start(args: &[&str]) -> Self {
-        let (keyboard, terminal) = terminal();
-        let script = "stty rows 24 cols 80; exec \"$@\"";
-        let program = ["--ctty", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_unbusy"), "demo"];
-        let end = || terminal.try_clone().expect("a terminal");
-        let mut command = with_own_environment("setsid", &program);
-        let command = command.args(args).env("TERM", "xterm").stdin(end()).stdout(end()).stderr(end());
-        let demo = command.spawn().expect("the command starts");
-        let output = read_all(keyboard.try_clone().expect("a terminal"));
-        Self { demo, keyboard, output, seen: String::new() }
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.keyboard.write_all(keys.as_bytes()).expect("a terminal");
-    }
-
-    /// Waits until this is to be read behind what was waited for before.
-    fn wait_for(&mut self, text: &str) {
-        while !self.seen.contains(text) {
-            let bytes = self.output.recv_timeout(common::SOON);
-            let bytes =
-                bytes.unwrap_or_else(|error| panic!("no {text:?}: {error}; there is {:?}", self.seen));
-            self.seen += &String::from_utf8_lossy(&bytes);
-        }
-        self.seen = self.seen.split_off(self.seen.find(text).unwrap_or_default());
-    }
-
-    fn exit(&mut self) -> Option<i32> {
-        self.demo.wait().expect("a child").code()
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        let _ = self.demo.kill();
-        let _ = self.demo.wait();
-    }
-}
-
-fn read_all(mut from: File) -> Receiver<Vec<u8>> {
-    let (sender, receiver) = channel();
-    thread::spawn(move || {
-        let mut buffer = [0; 4096];
-        while let Ok(count @ 1..) = from.read(&mut buffer) {
-            if sender.send(buffer[..count].to_vec()).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
 }
 
 #[test]

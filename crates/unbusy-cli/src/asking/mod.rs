@@ -3,6 +3,7 @@
 //! No database is selected, since servers reject that while they are busy, and nothing is asked in RESP3.
 
 mod condition;
+mod info;
 mod reply;
 mod words;
 
@@ -15,6 +16,7 @@ use unbusy_proxy::{Connector, Inquiry, InquiryError, Upstream};
 
 use condition::Running;
 pub(crate) use condition::{Busy, Condition};
+pub(crate) use info::{field, info_lines};
 pub(crate) use reply::{Reply, printable};
 pub(crate) use words::{ago, millis};
 

@@ -7,4 +7,5 @@ pub(crate) mod kill;
 mod open_files;
 pub(crate) mod proxy;
 pub(crate) mod run;
+mod screen;
 pub(crate) mod status;

@@ -1,6 +1,8 @@
 //! The `unbusy` binary with an environment of the test's own.
 #![allow(dead_code, reason = "each test binary uses its share")]
 
+pub(crate) mod screen;
+
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};

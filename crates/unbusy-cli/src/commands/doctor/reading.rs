@@ -6,7 +6,7 @@ use std::time::Duration;
 use unbusy_core::DEFAULT_THRESHOLD;
 use unbusy_proxy::Address;
 
-use crate::asking::{Condition, Link, Reply, printable};
+use crate::asking::{Condition, Link, Reply, field, info_lines, printable};
 use crate::cli::{ServerSettings, ServerUrl};
 
 /// What a server told of itself. Where it refused, or does not know the question, there is nothing.
@@ -191,17 +191,6 @@ fn cli(server: &ServerUrl) -> String {
         Address::Unix(path) => format!("redis-cli -s {}", path.display()),
         Address::Tcp { .. } => format!("redis-cli -u {server}"),
     }
-}
-
-/// A field of a line such as `calls=3,usec=9`.
-pub(super) fn field(line: &str, name: &str) -> Option<u64> {
-    line.split(',').find_map(|field| field.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
-}
-
-pub(super) fn info_lines(text: &str) -> impl Iterator<Item = (String, String)> {
-    text.lines()
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.to_owned(), printable(value)))
 }
 
 pub(super) fn slow_call(entry: &Reply, arguments: bool) -> Option<SlowCall> {

@@ -3,9 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use ratatui::DefaultTerminal;
 use ratatui::Frame;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
+use ratatui::crossterm::event::{self, Event};
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Stylize as _};
 use ratatui::text::Line;
@@ -15,23 +14,9 @@ use super::pace::{Pace, Watch};
 use crate::commands::demo::board::{Board, Group, ScriptState};
 use crate::commands::demo::plan::{CLIENTS_PER_GROUP, Plan};
 use crate::commands::demo::report::grouped;
+use crate::commands::screen::{Screen, is_end};
 
 const EVERY: Duration = Duration::from_millis(100);
-
-/// The terminal in the state that a screen needs; as it was when this goes.
-struct Screen(DefaultTerminal);
-
-impl Screen {
-    fn open() -> io::Result<Self> {
-        ratatui::try_init().map(Self)
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        ratatui::restore();
-    }
-}
 
 pub(super) async fn show(board: &Board, plan: &Plan) -> io::Result<()> {
     let mut screen = Screen::open()?;
@@ -48,14 +33,12 @@ pub(super) async fn show(board: &Board, plan: &Plan) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether Ctrl-C or q was pressed. The terminal gives both as keys now.
 fn ended_by_key() -> io::Result<bool> {
     while event::poll(Duration::ZERO)? {
-        if let Event::Key(key) = event::read()? {
-            let control = key.modifiers.contains(KeyModifiers::CONTROL);
-            if key.code == KeyCode::Char('q') || control && key.code == KeyCode::Char('c') {
-                return Ok(true);
-            }
+        if let Event::Key(key) = event::read()?
+            && is_end(key)
+        {
+            return Ok(true);
         }
     }
     Ok(false)

@@ -46,7 +46,7 @@ fn facts(settings: &[(&str, &str)], info: &str) -> Facts {
         server: "redis://h:1".to_owned(),
         cli: "redis-cli -u redis://h:1".to_owned(),
         settings: settings.collect(),
-        info: super::reading::info_lines(info).collect(),
+        info: crate::asking::info_lines(info).collect(),
         ..Facts::default()
     }
 }

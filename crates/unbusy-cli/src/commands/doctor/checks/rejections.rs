@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::super::finding::Finding;
-use super::super::reading::{Facts, field};
+use super::super::reading::Facts;
 use super::super::report::counted;
+use crate::asking::field;
 
 const ABOUT: &str = "rejections";
 const SHOWN: usize = 5;
