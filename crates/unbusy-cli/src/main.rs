@@ -1,10 +1,12 @@
 //! The `unbusy` command.
 //!
 //! `cli` turns what the user wrote (options, variables, a file) into checked settings and knows every message about
-//! mistakes; `commands` does what was asked; `asking` puts questions to a server for some of them; this file only picks the command and the exit code.
+//! mistakes; `commands` does what was asked; `asking` puts questions to a server
+//! for some of them, `endpoint` to a proxy; this file only picks the command and the exit code.
 mod asking;
 mod cli;
 mod commands;
+mod endpoint;
 mod logging;
 
 use std::io::Write as _;
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::run(args),
         Command::Demo(args) => commands::demo::run(args),
         Command::Status(args) => commands::status::run(args),
+        Command::Top(args) => commands::top::run(args),
         Command::Kill(args) => commands::kill::run(args),
         Command::Doctor(args) => commands::doctor::run(args),
     };

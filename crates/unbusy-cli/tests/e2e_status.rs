@@ -191,5 +191,5 @@ fn the_server_is_found_where_programs_find_it() {
     assert!(message.starts_with("error: no server is named"), "{message}");
     let (code, _, message) = outcome(&mut unbusy(&["status", "http://:geheim@host"]));
     assert_eq!(code, Some(2));
-    assert!(message.starts_with("error: URL \"http://…@host\": not a server's address"), "{message}");
+    assert!(message.starts_with("error: URL \"http://…@host\": not the address of a proxy"), "{message}");
 }

@@ -34,6 +34,12 @@ fn of_status() {
 }
 
 #[test]
+fn of_top() {
+    let text = help(&["top", "--help"]);
+    insta::assert_snapshot!(text);
+}
+
+#[test]
 fn of_kill() {
     let text = help(&["kill", "--help"]);
     insta::assert_snapshot!(text);

@@ -212,6 +212,23 @@ fn of_run() {
     insta::assert_snapshot!(messages);
 }
 
+#[test]
+fn of_top_and_status() {
+    let wrong: [&[&str]; 9] = [
+        &["top", "redis://127.0.0.1:1", "--interval=1ms"],
+        &["top", "redis://127.0.0.1:1", "--interval=1h"],
+        &["top", "redis://127.0.0.1:1", "--interval=fast"],
+        &["top", "http://127.0.0.1"],
+        &["top", "https://127.0.0.1:9380"],
+        &["top", "127.0.0.1:9380"],
+        &["status", "http://u:secret@127.0.0.1:9380"],
+        &["top", "redis://:secret@127.0.0.1:1"],
+        &["top"],
+    ];
+    let messages = wrong.map(|args| mistake(&mut unbusy(args))).concat();
+    insta::assert_snapshot!(messages);
+}
+
 /// The same setting is wrong everywhere: the message names the source that counts.
 #[test]
 fn an_option_counts_more_than_a_variable_and_that_more_than_the_file() {

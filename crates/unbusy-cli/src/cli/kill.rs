@@ -55,6 +55,10 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = MORE)]
 pub(crate) struct KillArgs {
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+
     #[command(flatten)]
     server: ServerArgs,
 

@@ -12,6 +12,7 @@ mod run;
 mod server;
 mod sources;
 mod status;
+mod top;
 mod upstream_tls;
 mod url;
 
@@ -21,8 +22,9 @@ pub(crate) use error::UsageError;
 pub(crate) use kill::{KillArgs, KillSettings, Wait};
 pub(crate) use proxy::{ProxyArgs, ProxySettings};
 pub(crate) use run::{OUTER, RunArgs, RunSettings, Variable};
-pub(crate) use server::ServerSettings;
+pub(crate) use server::{EndpointSettings, ServerSettings, Subject};
 pub(crate) use status::StatusArgs;
+pub(crate) use top::TopArgs;
 pub(crate) use url::ServerUrl;
 
 const EXAMPLES: &str = "\
@@ -35,6 +37,8 @@ Examples:
       See what BUSY does to clients, with and without unbusy, in a quarter of a minute.
   unbusy status redis://10.0.0.5:6379
       Is the server open, busy or stalled?
+  unbusy top http://127.0.0.1:9380
+      The same live, and who waits, as the proxy with --admin 127.0.0.1:9380 sees it.
   unbusy kill redis://10.0.0.5:6379
       End what makes it busy, if it can be ended.
   unbusy doctor redis://10.0.0.5:6379
@@ -54,6 +58,7 @@ pub(crate) enum Command {
     Run(RunArgs),
     Demo(DemoArgs),
     Status(StatusArgs),
+    Top(TopArgs),
     Kill(KillArgs),
     Doctor(DoctorArgs),
 }

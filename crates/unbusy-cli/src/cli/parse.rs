@@ -150,6 +150,17 @@ pub(crate) fn admin(text: &str) -> Parsed<Address> {
     }
 }
 
+/// Where a proxy's `--admin` is to be asked.
+pub(crate) fn admin_url(text: &str) -> Parsed<Address> {
+    let address = text.strip_prefix("http://").and_then(|place| admin(place.trim_end_matches('/')).ok());
+    match address {
+        Some(Address::Tcp { port: 0, .. }) | None => {
+            Err("not the address of a proxy's --admin; write it like http://127.0.0.1:9380".to_owned())
+        }
+        Some(address) => Ok(address),
+    }
+}
+
 /// A host without the brackets that an IPv6 address has before a port.
 pub(crate) fn host(text: &str) -> Option<String> {
     if let Some(address) = text.strip_prefix('[') {
@@ -230,6 +241,17 @@ mod tests {
         assert_eq!(admin("localhost:9380"), Ok(Address::Tcp { host: "localhost".into(), port: 9380 }));
         for wrong in ["", "9380", "unix:/run/u.sock", "http://localhost:9380", "*:9380"] {
             assert!(admin(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn admin_endpoints_to_ask() {
+        let tcp = |host: &str| Ok(Address::Tcp { host: host.into(), port: 9380 });
+        assert_eq!(admin_url("http://localhost:9380"), tcp("localhost"));
+        assert_eq!(admin_url("http://[::1]:9380/"), tcp("::1"));
+        for wrong in ["http://", "http://h", "http://h:0", "http://u:p@h:1", "http://h:1/api", "https://h:1"]
+        {
+            assert!(admin_url(wrong).is_err(), "{wrong}");
         }
     }
 

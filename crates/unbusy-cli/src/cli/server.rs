@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use unbusy_proxy::{BusyThreshold, Upstream};
+use unbusy_proxy::{Address, BusyThreshold, Upstream};
 
 use super::error::UsageError;
 use super::origins::Origins;
@@ -11,6 +11,11 @@ use super::parse;
 use super::sources::{Origin, Sources, variable_text};
 use super::upstream_tls::{StrayTls, UpstreamTlsArgs};
 use super::url::ServerUrl;
+
+/// What the URL can be of a command that can also look at a proxy.
+pub(super) const SERVER_OR_PROXY: &str = "\
+The server itself: redis://[USER:PASSWORD@]HOST[:PORT], rediss://… or unix:PATH; or a proxy's --admin: \
+http://HOST:PORT [default: UNBUSY_UPSTREAM, else REDIS_URL]";
 
 /// Where programs find their server.
 const PROGRAMS_VARIABLE: &str = "REDIS_URL";
@@ -22,10 +27,6 @@ pub(crate) struct ServerArgs {
     /// [default: UNBUSY_UPSTREAM, else REDIS_URL]
     #[arg(value_name = "URL")]
     url: Option<String>,
-
-    /// Print one JSON object instead of text
-    #[arg(long)]
-    json: bool,
 
     /// The server's threshold, which cannot be read while it is busy: auto or how soon a script makes it BUSY
     /// [default: auto]
@@ -40,6 +41,22 @@ pub(crate) struct ServerArgs {
     tls: UpstreamTlsArgs,
 }
 
+/// What is to be looked at.
+#[derive(Debug)]
+pub(crate) enum Subject {
+    Server(Box<ServerSettings>),
+    /// A proxy, which tells of its server.
+    Proxy(EndpointSettings),
+}
+
+/// Which proxy's admin endpoint is asked.
+#[derive(Debug, Clone)]
+pub(crate) struct EndpointSettings {
+    pub(crate) address: Address,
+    /// How long each answer may take.
+    pub(crate) timeout: Duration,
+}
+
 /// Which server is asked, and how.
 #[derive(Debug)]
 pub(crate) struct ServerSettings {
@@ -49,11 +66,33 @@ pub(crate) struct ServerSettings {
     pub(crate) threshold: Option<Duration>,
     /// How long connecting, and each answer, may take.
     pub(crate) timeout: Duration,
-    pub(crate) json: bool,
     pub(crate) origins: Origins,
 }
 
+impl std::fmt::Display for EndpointSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "http://{}", self.address)
+    }
+}
+
 impl ServerArgs {
+    /// As `settings`, for commands that can also look at a proxy.
+    pub(crate) fn subject(
+        &self,
+        timeout: Option<&String>,
+        usual_timeout: Duration,
+    ) -> Result<Subject, UsageError> {
+        let url = self.url.as_ref();
+        let Some(url) = url.filter(|url| url.starts_with("http://") || url.starts_with("https://")) else {
+            url.map(|url| Origin::Argument("URL").parse(url, server_or_proxy)).transpose()?;
+            return Ok(Subject::Server(Box::new(self.settings(timeout, usual_timeout)?)));
+        };
+        Ok(Subject::Proxy(EndpointSettings {
+            address: Origin::Argument("URL").parse(url, parse::admin_url)?,
+            timeout: option("timeout", timeout, parse::positive_duration)?.unwrap_or(usual_timeout),
+        }))
+    }
+
     /// The settings from all sources, checked.
     pub(crate) fn settings(
         &self,
@@ -72,7 +111,6 @@ impl ServerArgs {
                 BusyThreshold::Auto => None,
             }),
             timeout: timeout.unwrap_or(usual_timeout),
-            json: self.json,
             origins: from.origins(),
         })
     }
@@ -92,6 +130,11 @@ impl ServerArgs {
             )),
         }
     }
+}
+
+fn server_or_proxy(text: &str) -> parse::Parsed<ServerUrl> {
+    ServerUrl::parse(text)
+        .map_err(|problem| format!("{problem}, or for a proxy's --admin http://127.0.0.1:9380"))
 }
 
 /// A setting that is an option only.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::error::UsageError;
-use super::server::{ServerArgs, ServerSettings};
+use super::server::{SERVER_OR_PROXY, ServerArgs, Subject};
 
 const TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -12,6 +12,9 @@ const MORE: &str = "\
 It connects, logs in if the URL has a password, and asks with one PING (and FUNCTION STATS, if a function runs): all of \
 that a busy server answers. It selects no database. Name the server itself: a proxy holds the PING as long as the server \
 is busy, so that it looks stalled.
+
+With a proxy's --admin it is the state that this proxy sees, and it names the script and its client if they came through it. A proxy \
+learns of its server by its clients; if none waits, it is asked whether it can reach the server (/readyz).
 
 A script's name and age are not told by a server while it runs; its log has the SHA1 (\"Slow script detected\").
 
@@ -27,7 +30,8 @@ Exit codes:
 With --json the object has the fields `server` and `state` (open, busy, stalled, unreachable, loading, refused); if open \
 `round_trip_ms`; if busy `kind` (script, function, module), `function`, `running_ms` and, with --show-arguments, `command` \
 (each null where it is not known), `running_at_least_ms` (from --busy-threshold, else null) and `error`, the server's text; if \
-stalled `silent_ms`; else `reason`.
+stalled `silent_ms`; else `reason`. Of a proxy it is its /api/state without the episodes, with `proxy`, its URL, and the same names for \
+`state`; and, if nothing can be learned or the server not be reached, `reason`.
 
 Examples:
   unbusy status redis://10.0.0.5:6379
@@ -36,13 +40,19 @@ Examples:
       Wait until the server of UNBUSY_UPSTREAM or REDIS_URL is open.
   unbusy status rediss://:secret@redis.lan --upstream-ca ca.pem --json
       For programs; with TLS.
+  unbusy status http://127.0.0.1:9380
+      As the proxy with --admin 127.0.0.1:9380 sees its server.
   unbusy status unix:/run/redis.sock; test $? -le 1
       A liveness probe that does not end a server because it is busy.";
 
-/// Tells whether a server is open, busy, stalled or unreachable; also while it is busy
+/// Tells whether a server is open, busy, stalled or unreachable; also while it is busy, and also as a proxy sees it
 #[derive(Debug, clap::Args)]
-#[command(after_help = MORE)]
+#[command(after_help = MORE, mut_arg("url", |url| url.help(SERVER_OR_PROXY)))]
 pub(crate) struct StatusArgs {
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+
     #[command(flatten)]
     server: ServerArgs,
 
@@ -56,7 +66,7 @@ pub(crate) struct StatusArgs {
 }
 
 impl StatusArgs {
-    pub(crate) fn settings(&self) -> Result<ServerSettings, UsageError> {
-        self.server.settings(self.timeout.as_ref(), TIMEOUT)
+    pub(crate) fn subject(&self) -> Result<Subject, UsageError> {
+        self.server.subject(self.timeout.as_ref(), TIMEOUT)
     }
 }

@@ -9,3 +9,4 @@ pub(crate) mod proxy;
 pub(crate) mod run;
 mod screen;
 pub(crate) mod status;
+pub(crate) mod top;

@@ -37,6 +37,10 @@ impl Endpoint {
         Self { address: address.expect("an address").to_owned() }
     }
 
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     pub(crate) fn get(&self, path: &str) -> Answer {
         self.talk(&format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address))
     }

@@ -18,8 +18,8 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let settings = args.settings()?;
     let asker = Asker::new(&settings)?;
     let (text, code) = match block_on(read(&asker, &settings, args.show_arguments))? {
-        Ok(facts) => examined(&facts, &settings),
-        Err(condition) => not_open(&condition, &settings, args.show_arguments),
+        Ok(facts) => examined(&facts, args.json),
+        Err(condition) => not_open(&condition, &settings, args),
     };
     // Not println, which panics when nobody reads.
     let _ = std::io::stdout().write_all(text.as_bytes());
@@ -35,21 +35,21 @@ async fn read(asker: &Asker, settings: &ServerSettings, arguments: bool) -> Resu
     Facts::read(&mut link, settings, arguments).await
 }
 
-fn examined(facts: &Facts, settings: &ServerSettings) -> (String, u8) {
+fn examined(facts: &Facts, json: bool) -> (String, u8) {
     let findings = checks::all(facts);
-    let text = if settings.json { report::json(facts, &findings) } else { report::text(facts, &findings) };
+    let text = if json { report::json(facts, &findings) } else { report::text(facts, &findings) };
     (text, u8::from(report::has_problem(&findings)))
 }
 
 /// A server that is not open tells nothing of itself.
-fn not_open(condition: &Condition, settings: &ServerSettings, arguments: bool) -> (String, u8) {
+fn not_open(condition: &Condition, settings: &ServerSettings, args: &DoctorArgs) -> (String, u8) {
     let server = settings.server.to_string();
-    let text = if settings.json {
-        let mut fields = condition.fields(settings.threshold, arguments);
+    let text = if args.json {
+        let mut fields = condition.fields(settings.threshold, args.show_arguments);
         fields.insert("server".to_owned(), server.into());
         format!("{}\n", serde_json::Value::Object(fields))
     } else {
-        let words = condition.words(&server, settings.threshold, arguments);
+        let words = condition.words(&server, settings.threshold, args.show_arguments);
         format!(
             "{words}  it can be examined when it is open: settings and statistics cannot be read before\n"
         )

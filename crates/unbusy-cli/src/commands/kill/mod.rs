@@ -23,8 +23,7 @@ pub(crate) fn run(args: &KillArgs) -> anyhow::Result<ExitCode> {
     let asker = Asker::new(&settings.server)?;
     let outcome = block_on(hunt(&asker, &settings))?;
     let server = settings.server.server.to_string();
-    let json = settings.server.json;
-    let text = if json { format!("{}\n", outcome.fields(&server)) } else { outcome.words(&server) };
+    let text = if args.json { format!("{}\n", outcome.fields(&server)) } else { outcome.words(&server) };
     // Not println, which panics when nobody reads.
     let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(ExitCode::from(outcome.exit_code()))

@@ -1,0 +1,76 @@
+//! What `/api/state` and `/api/events` tell, as far as it is looked at here. `docs/monitoring.md` says what the fields mean.
+
+use serde::{Deserialize, Deserializer};
+
+use crate::asking::printable;
+
+/// A proxy at one moment.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct State {
+    pub(crate) started_ms: u64,
+    pub(crate) now_ms: u64,
+    #[serde(deserialize_with = "text")]
+    pub(crate) upstream: String,
+    #[serde(rename = "state")]
+    pub(crate) condition: Condition,
+    pub(crate) draining: bool,
+    pub(crate) busy: Option<Episode>,
+    pub(crate) stalled_ms: Option<u64>,
+    pub(crate) held_connections: u64,
+    pub(crate) held_commands: u64,
+    pub(crate) longest_wait_ms: u64,
+    pub(crate) threshold_ms: u64,
+    pub(crate) client_connections: u64,
+    pub(crate) counters: Counters,
+    #[serde(default)]
+    pub(crate) episodes: Vec<Episode>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Condition {
+    Open,
+    Stalled,
+    Busy,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Episode {
+    /// None while it goes on.
+    #[serde(default)]
+    pub(crate) number: Option<u64>,
+    pub(crate) began_ms: u64,
+    pub(crate) lasted_ms: u64,
+    #[serde(deserialize_with = "text")]
+    pub(crate) cause: String,
+    #[serde(deserialize_with = "text_if_any")]
+    pub(crate) script: Option<String>,
+    #[serde(deserialize_with = "text_if_any")]
+    pub(crate) client: Option<String>,
+    pub(crate) connections: u64,
+    pub(crate) given_up: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub(crate) struct Counters {
+    pub(crate) episodes: u64,
+    pub(crate) busy_ms: u64,
+    pub(crate) stalls: u64,
+    pub(crate) stalled_ms: u64,
+    pub(crate) rejected: u64,
+    pub(crate) given_up: u64,
+    pub(crate) holes: u64,
+    pub(crate) ambiguous: u64,
+    pub(crate) too_large: u64,
+    pub(crate) accepted_connections: u64,
+    pub(crate) unreached_connections: u64,
+}
+
+/// Names of functions are their callers' choice: no control characters reach a terminal.
+fn text<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    String::deserialize(from).map(|text| printable(&text))
+}
+
+fn text_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Option::<String>::deserialize(from).map(|text| text.map(|text| printable(&text)))
+}
