@@ -689,7 +689,7 @@ mod tests {
         assert!(read("GET k").read && !read("SET k v").read && !read("BLPOP k 0").read);
         assert!(read("BLPOP k 0").blocking && !read("GET k").blocking);
         assert!(read("GET k").is_plain() && !read("BLPOP k 0").is_plain() && !read("MULTI").is_plain());
-        for rejected in ["BLPOP k 0", "SCRIPT LOAD x", "FUNCTION LIST", "EXEC"] {
+        for rejected in ["BLPOP k 0", "MODULE LIST", "SCRIPT LOAD x", "FUNCTION LIST", "EXEC"] {
             assert!(read(rejected).proof, "a busy server rejects {rejected}");
         }
     }

@@ -804,7 +804,9 @@ fn a_question_of_the_shell_ends_an_episode_that_all_have_left_and_no_other() {
     let leader = model.busy();
     model.gate.observed(true, model.now + MS, model.now + MS * 2);
     assert!(model.gate.busy().is_some(), "those who wait find out in their order");
+    assert!(!model.gate.is_deserted());
     model.leave(leader);
+    assert!(model.gate.is_deserted());
     let early = model.now;
     model.pass_idle(MS * 10);
     model.gate.observed(true, early, model.now);
