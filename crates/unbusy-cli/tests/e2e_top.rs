@@ -136,6 +136,15 @@ fn a_server_is_watched() {
 }
 
 /// The exit code and what was printed.
+/// Nobody sees it any more, and it must not go on for ever.
+#[test]
+fn it_ends_with_its_terminal() {
+    let server = Server::start(Flavor::Redis70);
+    let mut screen = Screen::start(&["top", &server.url()]);
+    screen.wait_to_see("the state", |text| text.contains("OPEN"));
+    assert_eq!(screen.exit_without_terminal(), Some(128 + 1));
+}
+
 fn status(args: &[&str]) -> (i32, String) {
     let (code, output, errors) = outcome(unbusy(&["status"]).args(args));
     assert_eq!(errors, "");

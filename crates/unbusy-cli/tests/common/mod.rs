@@ -118,7 +118,8 @@ impl Drop for Running {
 /// A terminal: the end where a person types, and the end where programs read.
 pub(crate) fn terminal() -> (File, File) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    let keyboard =
+        openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
     grantpt(&keyboard).and_then(|()| unlockpt(&keyboard)).expect("a terminal of our own");
     let name = ptsname(&keyboard, Vec::new()).expect("a terminal's name");
     let name = name.to_str().expect("a path");

@@ -81,6 +81,22 @@ impl Screen {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
+    /// Closes the terminal, once something more was written to it; the exit code.
+    pub(crate) fn exit_without_terminal(&mut self) -> Option<i32> {
+        self.keyboard = File::open("/dev/null").expect("nothing to write to");
+        // Nobody listens, upon which the thread that reads closes its end.
+        self.output = channel().1;
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                assert!(status.code().is_some(), "{status}");
+                return status.code();
+            }
+            assert!(begin.elapsed() < SOON, "it goes on without a terminal");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     pub(crate) fn exit(&mut self) -> Option<i32> {
         let code = self.child.wait().expect("a child").code();
         while let Ok(bytes) = self.output.recv_timeout(Duration::from_millis(100)) {

@@ -43,7 +43,8 @@ pub(super) struct Desk {
     listeners: Arc<Semaphore>,
     metrics: Recent<Bytes>,
     state: Recent<State>,
-    whole: Recent<Bytes>,
+    /// With the number of the last episode in it.
+    whole: Recent<(u64, Bytes)>,
     scripts: Recent<Bytes>,
 }
 
@@ -56,9 +57,14 @@ impl<T: Clone> Recent<T> {
     }
 
     fn get(&self, make: impl FnOnce() -> T) -> T {
+        self.get_if(|_| true, make)
+    }
+
+    fn get_if(&self, serves: impl FnOnce(&T) -> bool, make: impl FnOnce() -> T) -> T {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, value)) = &*last
             && at.elapsed() < GOOD_FOR
+            && serves(value)
         {
             return value.clone();
         }
@@ -78,11 +84,17 @@ impl Desk {
     }
 
     fn whole_state(&self) -> Bytes {
-        self.whole.get(|| {
-            let state = State::of(&self.subject, self.started).with_episodes(&self.subject);
-            // Only maps with odd keys cannot be written as JSON.
-            serde_json::to_vec(&state).unwrap_or_default().into()
-        })
+        // Who listens to events, and then reads this, must find here what he will not be told.
+        let ended = self.state().episodes_ended();
+        let whole = self.whole.get_if(
+            |(last, _)| *last >= ended,
+            || {
+                let state = State::of(&self.subject, self.started).with_episodes(&self.subject);
+                // Only maps with odd keys cannot be written as JSON.
+                (state.episodes_ended(), serde_json::to_vec(&state).unwrap_or_default().into())
+            },
+        );
+        whole.1
     }
 
     fn scripts(&self) -> Bytes {

@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use ratatui::crossterm::event::{self, Event};
+use ratatui::crossterm::event::Event;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -26,7 +26,7 @@ use sight::News;
 use view::Look;
 
 use crate::cli::{Subject, TopArgs, UsageError};
-use crate::commands::screen::Screen;
+use crate::commands::screen::{Input, Screen};
 
 /// Signals are looked for at least so often.
 const SIGNALS_EVERY: Duration = Duration::from_millis(100);
@@ -82,8 +82,8 @@ impl Watch {
         loop {
             self.listen()?;
             self.picture.sample(self.clock.now());
-            screen.0.draw(|frame| self.page = self.draw(frame))?;
-            if let Some(code) = self.wait(interval)? {
+            screen.terminal.draw(|frame| self.page = self.draw(frame))?;
+            if let Some(code) = self.wait(&screen, interval)? {
                 return Ok(code);
             }
         }
@@ -121,23 +121,21 @@ impl Watch {
     }
 
     /// Waits for the time to draw again, or for something that changes what is to be drawn; the exit code if that is the end.
-    fn wait(&mut self, interval: Duration) -> anyhow::Result<Option<ExitCode>> {
+    fn wait(&mut self, screen: &Screen, interval: Duration) -> anyhow::Result<Option<ExitCode>> {
         let due = Instant::now() + interval;
         loop {
             if let Some(signal) = self.signals.pending().next() {
                 return Ok(Some(ExitCode::from(DIED_OF_SIGNAL + signal as u8)));
             }
             let left = due.saturating_duration_since(Instant::now());
-            if event::poll(left.min(SIGNALS_EVERY))? {
-                let act = match event::read()? {
-                    Event::Key(key) => keys::act(key, self.page),
-                    _ => Act::Nothing,
-                };
-                return Ok(self.act(act).then_some(ExitCode::SUCCESS));
-            }
-            if left.is_zero() {
-                return Ok(None);
-            }
+            let act = match screen.input(left.min(SIGNALS_EVERY))? {
+                Input::Event(Event::Key(key)) => keys::act(key, self.page),
+                Input::Event(_) => Act::Nothing,
+                Input::Gone => return Ok(Some(ExitCode::from(DIED_OF_SIGNAL + SIGHUP as u8))),
+                Input::Nothing if left.is_zero() => return Ok(None),
+                Input::Nothing => continue,
+            };
+            return Ok(self.act(act).then_some(ExitCode::SUCCESS));
         }
     }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use ratatui::Frame;
-use ratatui::crossterm::event::{self, Event};
+use ratatui::crossterm::event::Event;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Stylize as _};
 use ratatui::text::Line;
@@ -14,7 +14,7 @@ use super::pace::{Pace, Watch};
 use crate::commands::demo::board::{Board, Group, ScriptState};
 use crate::commands::demo::plan::{CLIENTS_PER_GROUP, Plan};
 use crate::commands::demo::report::grouped;
-use crate::commands::screen::{Screen, is_end};
+use crate::commands::screen::{Input, Screen, is_end};
 
 const EVERY: Duration = Duration::from_millis(100);
 
@@ -22,26 +22,26 @@ pub(super) async fn show(board: &Board, plan: &Plan) -> io::Result<()> {
     let mut screen = Screen::open()?;
     let mut watch = Watch::new();
     let mut history: [Vec<u64>; Group::ALL.len()] = Default::default();
-    while !ended_by_key()? {
+    while !ended_by_key(&screen)? {
         let paces = watch.look(board);
         for (group, pace) in paces {
             history[group as usize].push(pace.per_second);
         }
-        screen.0.draw(|frame| draw(frame, board, plan, &paces, &history))?;
+        screen.terminal.draw(|frame| draw(frame, board, plan, &paces, &history))?;
         tokio::time::sleep(EVERY).await;
     }
     Ok(())
 }
 
-fn ended_by_key() -> io::Result<bool> {
-    while event::poll(Duration::ZERO)? {
-        if let Event::Key(key) = event::read()?
-            && is_end(key)
-        {
-            return Ok(true);
+fn ended_by_key(screen: &Screen) -> io::Result<bool> {
+    loop {
+        match screen.input(Duration::ZERO)? {
+            Input::Event(Event::Key(key)) if is_end(key) => return Ok(true),
+            Input::Event(_) => {}
+            Input::Gone => return Ok(true),
+            Input::Nothing => return Ok(false),
         }
     }
-    Ok(false)
 }
 
 fn draw(frame: &mut Frame<'_>, board: &Board, plan: &Plan, paces: &[(Group, Pace)], history: &[Vec<u64>]) {
