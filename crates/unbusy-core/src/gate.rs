@@ -481,11 +481,12 @@ impl Gate {
         }
     }
 
-    /// Since when the server is silent, if it is.
-    pub const fn stalled(&self) -> Option<Time> {
+    /// Since when the server is silent, if it is. That is also so if nobody waits whom it would concern.
+    pub fn stalled(&self, now: Time) -> Option<Time> {
         match &self.phase {
             Phase::Stalled { since, .. } => Some(*since),
-            _ => None,
+            Phase::Open => self.oldest_scout().filter(|since| now >= *since + self.overdue()),
+            Phase::Busy(_) => None,
         }
     }
 

@@ -399,6 +399,20 @@ fn behind_a_scout_others_wait_and_not_for_long() {
     }
 }
 
+/// One client alone waits for nobody, and still it is to be seen that the server does not answer it.
+#[test]
+fn silence_is_told_also_when_nobody_waits() {
+    let mut model = Model::new(Some(THRESHOLD));
+    let Answer::One(Some(scout)) = model.ask(WRITE) else { panic!("a first scout may go at once") };
+    let sent = model.now;
+    assert_eq!(model.gate.stalled(sent + Duration::from_micros(1_999)), None);
+    assert_eq!(model.gate.stalled(sent + MS * 2), Some(sent));
+    assert!(!model.stalled, "nothing is done about it");
+    model.now = model.now + MS * 5;
+    model.answered(scout, Outcome::Proof, sent);
+    assert_eq!(model.gate.stalled(model.now + MS * 5), None);
+}
+
 /// On a long line, between the time for which others wait and that at which a scout is overdue, everybody sends one.
 #[test]
 fn on_a_long_line_everybody_sends_a_scout_soon() {

@@ -70,6 +70,8 @@ pub(crate) struct History {
     /// Of the episode that goes on, if one does.
     began: Option<SystemTime>,
     culprit: Option<Culprit>,
+    /// Since when the stall that goes on is known.
+    silent: Option<Time>,
     /// When the last stall ended.
     spoke: Option<Time>,
     /// What was told of the time in which the server was busy, which must never become less.
@@ -85,9 +87,13 @@ impl History {
                 self.culprit = None;
             }
             Event::EpisodeEnded(report) | Event::EpisodeLeft(report) => self.end_episode(*report),
-            Event::StallBegan => self.counts.stalls += 1,
+            Event::StallBegan => {
+                self.counts.stalls += 1;
+                self.silent = Some(now);
+            }
             Event::StallEnded { lasted } => {
                 self.counts.stalled += *lasted;
+                self.silent = None;
                 self.spoke = Some(now);
             }
             Event::Hole => self.counts.holes += 1,
@@ -136,12 +142,12 @@ impl History {
         self.spoke
     }
 
-    /// All counts; `busy` and `stalled` are what still goes on.
-    pub(crate) fn counts(&mut self, busy: Duration, stalled: Duration) -> Counts {
+    /// All counts; for so long an episode goes on already.
+    pub(crate) fn counts(&mut self, busy: Duration, now: Time) -> Counts {
         let mut counts = self.counts.clone();
         self.busy_told = self.busy_told.max(counts.busy + busy);
         counts.busy = self.busy_told;
-        counts.stalled += stalled;
+        counts.stalled += self.silent.map_or(Duration::ZERO, |since| now - since.min(now));
         counts
     }
 
@@ -204,7 +210,7 @@ mod tests {
         assert!(numbers(episodes).is_empty());
         assert_eq!(numbers(episodes - 2), [episodes - 1, episodes]);
         assert_eq!(numbers(0), (6..=episodes).collect::<Vec<_>>());
-        assert_eq!(history.counts(Duration::ZERO, Duration::ZERO).episodes, [0, episodes, 0, 0]);
+        assert_eq!(history.counts(Duration::ZERO, at(1)).episodes, [0, episodes, 0, 0]);
     }
 
     #[test]
@@ -227,7 +233,12 @@ mod tests {
     #[test]
     fn the_time_told_never_becomes_less() {
         let mut history = History::default();
-        let mut busy = |millis| history.counts(Duration::from_millis(millis), Duration::ZERO).busy;
+        let mut busy = |millis| history.counts(Duration::from_millis(millis), at(0)).busy;
         assert_eq!([busy(30), busy(20), busy(40)], [30, 30, 40].map(Duration::from_millis));
+        let mut history = History::default();
+        history.note(&Event::StallBegan, at(5));
+        assert_eq!(history.counts(Duration::ZERO, at(8)).stalled, Duration::from_millis(3));
+        history.note(&Event::StallEnded { lasted: Duration::from_millis(7) }, at(10));
+        assert_eq!(history.counts(Duration::ZERO, at(20)).stalled, Duration::from_millis(7));
     }
 }

@@ -108,7 +108,7 @@ impl Inner {
         let met = |end: Option<Time>| end.is_some_and(|end| end >= since);
         let reason = if self.episode.is_some() || met(self.freed) {
             WaitReason::Busy
-        } else if self.gate.stalled().is_some() || met(self.history.spoke()) {
+        } else if self.gate.stalled(now).is_some() || met(self.history.spoke()) {
             WaitReason::Stall
         } else {
             WaitReason::Proof

@@ -43,9 +43,9 @@ impl Shared {
         let mut guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let inner = &mut *guard;
         let report = inner.gate.episode(now);
-        let stalled = inner.gate.stalled().map(|since| now - since);
+        let stalled = inner.gate.stalled(now).map(|since| now - since);
         let lasted = report.map(|report| report.lasted).unwrap_or_default();
-        let counts = inner.history.counts(lasted, stalled.unwrap_or_default());
+        let counts = inner.history.counts(lasted, now);
         let (began, culprit) = inner.history.current();
         let waits = inner.waiters.values().filter(|waiter| waiter.let_go.is_none() || report.is_some());
         Look {
