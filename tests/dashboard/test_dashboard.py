@@ -67,6 +67,29 @@ def is_busy(server) -> bool:
     return False
 
 
+def test_scripts_are_listed_by_what_they_cost_with_their_texts(proxy, open_page):
+    costly, cheap = "for i = 1, 3000000 do end return '<b>costly</b>'", "return 'cheap'"
+    with proxy.client(**PATIENT) as client:
+        for _ in range(3):
+            client.eval(costly, 0)
+            client.eval(cheap, 0)
+    page = opened(open_page, proxy)
+    scripts = page.locator(".script")
+    expect(scripts).to_have_count(2)
+    first = scripts.first
+    expect(first).to_contain_text(hashlib.sha1(costly.encode()).hexdigest())
+    expect(first).to_contain_text("in 3 runs")
+    expect(first.locator("pre")).to_be_hidden()
+    first.locator("summary").focus()
+    page.keyboard.press("Enter")
+    expect(first.locator("pre")).to_have_text(costly)
+    with proxy.client(**PATIENT) as client:
+        client.eval(costly, 0)
+    expect(first).to_contain_text("in 4 runs", timeout=15_000)
+    expect(first.locator("pre")).to_be_visible()
+    expect(first.locator("summary")).to_be_focused()
+
+
 def test_an_episode_is_seen_live(server, proxy, open_page):
     page = opened(open_page, proxy)
     expect(page.get_by_text("has not been busy since")).to_be_visible()

@@ -388,6 +388,7 @@ const STATE_FIELDS: [&str; 14] = [
 const COUNTERS: [&str; 5] = ["episodes", "busy_ms", "given_up", "holes", "ambiguous"];
 const EPISODE_FIELDS: [&str; 8] =
     ["began_ms", "lasted_ms", "cause", "script", "client", "connections", "commands", "given_up"];
+const SCRIPT_FIELDS: [&str; 6] = ["script", "runs", "blocked_ms", "longest_ms", "last_ms", "text"];
 
 #[test]
 fn what_the_dashboard_reads_is_there() {
@@ -395,7 +396,7 @@ fn what_the_dashboard_reads_is_there() {
     let scripts: String = scripts.map(|(_, text)| text).collect();
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let words: BTreeSet<&str> = scripts.split(|c| !is_word(c)).collect();
-    let lists = [&STATE_FIELDS[..], &COUNTERS, &EPISODE_FIELDS].concat();
+    let lists = [&STATE_FIELDS[..], &COUNTERS, &EPISODE_FIELDS, &SCRIPT_FIELDS].concat();
     // Both ways: a list that lags behind the scripts would prove nothing.
     let timely: BTreeSet<_> = words.iter().copied().filter(|word| word.ends_with("_ms")).collect();
     assert_eq!(timely.difference(&lists.iter().copied().collect()).collect::<Vec<_>>(), Vec::<&&str>::new());
@@ -423,6 +424,9 @@ fn what_the_dashboard_reads_is_there() {
     let whole = endpoint.state();
     assert_has(&whole, &[&STATE_FIELDS[..], &["episodes"]].concat());
     assert_has(&whole["episodes"][0], &[&EPISODE_FIELDS[..], &["number"]].concat());
+    Client::connect(proxy.address()).cmd(&["EVAL", "return 1", "0"]);
+    let scripts: Value = serde_json::from_str(&endpoint.get("/api/scripts").body).expect("JSON");
+    assert_has(&scripts["scripts"][0], &SCRIPT_FIELDS);
 }
 
 #[test]

@@ -6,6 +6,7 @@ import { follow } from "./feed.js";
 import { Model } from "./model.js";
 import { showNow } from "./now.js";
 import { byId } from "./page.js";
+import { Scripts } from "./scripts.js";
 import { showTotals } from "./totals.js";
 import { Waiters } from "./waiters.js";
 
@@ -15,6 +16,7 @@ const TICK_MS = 1000;
 const model = new Model();
 const waiters = new Waiters();
 const episodes = new Episodes(model, (episode) => explorer.show(episode));
+const scripts = new Scripts(model, drawSoon);
 const explorer = new Explorer(model, (chosen) => {
   if (chosen?.number) episodes.reveal(chosen);
   drawSoon();
@@ -38,6 +40,7 @@ function draw() {
   waiters.draw(model.now());
   explorer.draw();
   episodes.draw(explorer.chosen);
+  scripts.draw();
 }
 
 follow({
@@ -46,6 +49,7 @@ follow({
     model.begin(state);
     if (before !== undefined && before !== state.started_ms) [explorer, episodes].forEach((part) => part.forget());
     waiters.add(state);
+    scripts.ask(drawSoon);
     drawSoon();
   },
   state(state) {
