@@ -261,6 +261,28 @@ fn a_client_that_leaves_behind_its_ping_has_left() {
 }
 
 #[test]
+fn nor_is_it_when_the_ping_was_answered_just_before() {
+    let mut session = session_with(BLOCKING);
+    sent(&mut session, Pass::Speak);
+    answer(&mut session, b"+PONG\r\n").unwrap();
+    session.client_gone();
+    assert_eq!(session.want(), Want::Nothing);
+    assert!(session.is_quiet());
+}
+
+/// Whether a client may send its large command is asked when that has begun; by its end the server may be busy.
+#[test]
+fn a_ping_lets_no_command_go_that_has_only_begun() {
+    let command = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$40000\r\n{}\r\n", "x".repeat(40_000));
+    let (begin, end) = command.as_bytes().split_at(1_000);
+    let mut session = session_with(begin);
+    assert_eq!(sent(&mut session, Pass::One), PING);
+    answer(&mut session, b"+PONG\r\n").unwrap();
+    session.client_bytes(end, Time::ZERO, &mut Out::default()).unwrap();
+    assert!(matches!(session.want(), Want::Gate(_)));
+}
+
+#[test]
 fn a_budget_that_ends_behind_a_ping_gives_the_command_its_last_try() {
     let mut session = session_with(BLOCKING);
     session.wait_began(Time::ZERO);

@@ -116,16 +116,25 @@ impl Visit {
     pub(crate) fn accepted(&mut self, sent: Time, is_good: bool, proof: bool) {
         let proves = is_good && (proof || self.rejected);
         self.rejected = false;
+        self.tell(proves, sent);
         if std::mem::take(&mut self.held)
             && let Some(since) = self.since
         {
             notices::held(self.gate.address(), now() - since);
         }
+        self.since = None;
+    }
+
+    /// So was a PING in place of what is still to be sent: the call has waited as long as before.
+    pub(crate) fn ping_answered(&mut self, sent: Time, is_good: bool) {
+        self.tell(is_good, sent);
+    }
+
+    fn tell(&mut self, proves: bool, sent: Time) {
         let outcome = if proves { Outcome::Proof } else { Outcome::Unclear };
         if self.ticket.is_some() || (proves && self.gate.wants_proof(sent)) {
             self.gate.answered(self.ticket.take(), outcome, sent);
         }
-        self.since = None;
     }
 
     /// What was sent at `sent` was rejected: `commands` of them. It keeps its place.

@@ -3,7 +3,7 @@
 //! The peer is made up, since a real server cannot be told which commands to reject.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use redis::{ConnectionLike, RedisResult, Value};
@@ -190,4 +190,45 @@ proptest! {
         }
         prop_assert_eq!(connection.into_inner().executed, (0..20).collect::<Vec<_>>());
     }
+}
+
+/// A server that answers PING, and then is busy again before anything else.
+struct Turning;
+
+impl ConnectionLike for Turning {
+    fn req_packed_command(&mut self, packed: &[u8]) -> RedisResult<Value> {
+        let pings = commands(packed)[0][0] == b"PING";
+        Ok(if pings { Value::Okay } else { redis::parse_redis_value(BUSY.as_bytes()).unwrap() })
+    }
+
+    fn req_packed_commands(&mut self, _: &[u8], _: usize, _: usize) -> RedisResult<Vec<Value>> {
+        unreachable!("nobody sends a pipeline")
+    }
+
+    fn get_db(&self) -> i64 {
+        0
+    }
+
+    fn check_connection(&mut self) -> bool {
+        true
+    }
+
+    fn is_open(&self) -> bool {
+        true
+    }
+}
+
+/// The budget counts from the first BUSY, whatever PINGs get through.
+#[test]
+fn a_ping_does_not_begin_the_budget_anew() {
+    let budget = Duration::from_millis(200);
+    let policy = Policy::default()
+        .max_wait(budget)
+        .threshold(Duration::from_secs(5))
+        .intervals(Duration::from_millis(1), Duration::from_millis(1));
+    let mut connection = unbusy::Client::open("redis://turning").unwrap().with_policy(&policy).wrap(Turning);
+    let begin = Instant::now();
+    let error = redis::cmd("BLPOP").arg("jobs").arg(0).query::<Value>(&mut connection).unwrap_err();
+    assert_eq!(error.code(), Some("BUSY"));
+    assert!(begin.elapsed() >= budget, "{:?}", begin.elapsed());
 }

@@ -256,11 +256,12 @@ impl Session {
     }
 
     /// The client closed its side: what waits at the gate is dropped, what is in flight may still be answered. Behind a
-    /// command that is held everything waits, also while its next try is in flight.
+    /// command that is held everything waits, also while its next try is in flight; so does a command behind a PING.
     pub fn client_gone(&mut self) {
         self.flags.gone = true;
-        let asks = matches!(self.ping, Ping::Sent { .. }) && self.lane.entries.len() > self.lane.sent;
-        if asks || (self.flags.held && !self.is_idle()) {
+        let asked = self.flags.cleared || matches!(self.ping, Ping::Sent { .. });
+        let waits_behind = asked && self.lane.entries.len() > self.lane.sent;
+        if waits_behind || (self.flags.held && !self.is_idle()) {
             self.lane.drop_unsent();
         }
     }

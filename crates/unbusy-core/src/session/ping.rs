@@ -135,7 +135,8 @@ impl Session {
         if is_error {
             self.flags.refuses_ping = true;
         } else {
-            self.flags.cleared = true;
+            // A command that has only begun may take its time.
+            self.flags.cleared = self.lane.entries.len() > self.lane.kept;
             out.proof = out.proof.max(Some(at));
         }
         if doubt.is_some() {

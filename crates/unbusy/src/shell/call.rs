@@ -54,7 +54,7 @@ impl<'d> Call<'d> {
     /// Waits for its turn.
     pub(crate) async fn next(&mut self) -> Step {
         let passes = self.command.kind.passes_gate() || !self.door.policy.holds_any();
-        if !self.visit.is_rejected() && (passes || self.pinged) {
+        if self.pinged || (passes && !self.visit.is_rejected()) {
             return self.send();
         }
         match self.visit.admit().await {
@@ -109,7 +109,7 @@ impl<'d> Call<'d> {
         if let Some(cause) = reply::rejection(reply, Kind::Plain) {
             self.visit.ping_rejected(cause, sent, 1);
         } else {
-            self.visit.accepted(sent, reply::is_good(reply), true);
+            self.visit.ping_answered(sent, reply::is_good(reply));
             self.pinged = true;
         }
     }
