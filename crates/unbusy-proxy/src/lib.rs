@@ -41,6 +41,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use unbusy_core::{Event, Policy};
 
+#[cfg(feature = "admin")]
+pub use admin::CONNECTIONS_MAX as ADMIN_CONNECTIONS_MAX;
 pub use config::{Address, BusyThreshold, Config, HoldKinds, ListenerTls, Ordering, Upstream, UpstreamTls};
 pub use connecting::Connecting;
 pub use inquiry::{Inquiry, InquiryError};

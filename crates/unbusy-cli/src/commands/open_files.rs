@@ -1,14 +1,13 @@
 //! The system's limit on open files, which is often far below what a proxy for many clients needs.
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use unbusy_proxy::ADMIN_CONNECTIONS_MAX;
 
 /// Listeners, timers, logs, and connections of the proxy's own.
 const OWN: usize = 64;
-/// What the admin endpoint accepts at the same time.
-const ADMIN: usize = 256;
 
 /// Makes room for this many clients, as far as the system lets us, and tells for how many there is.
 pub(super) fn make_room(clients: usize, admin: bool) -> usize {
-    let own = OWN + if admin { ADMIN } else { 0 };
+    let own = OWN + if admin { ADMIN_CONNECTIONS_MAX } else { 0 };
     // Each client has a connection of its own to the server.
     let needed = (2 * clients + own) as u64;
     let limit = getrlimit(Resource::Nofile);

@@ -32,7 +32,7 @@ use crate::upstream::Connector;
 use crate::{StartError, worker};
 
 /// Served at the same time; others wait for one of them to end.
-pub(crate) const CONNECTIONS_MAX: usize = 256;
+pub const CONNECTIONS_MAX: usize = 256;
 /// How long a request may take to arrive. With all places taken by clients that send nothing, the next are served after this.
 const REQUEST_WAIT: Duration = Duration::from_secs(2);
 /// How long a client may refuse to take any more of a response.
