@@ -18,7 +18,7 @@
 //! | `Gate::answered`, `rejected`, `release`, `settle` | `Gate::answered`, `rejected`, `release`, and what `Gate::tick` does at once |
 //! | [`Stalls`](model::Action::Stalls), [`Scouts`](model::Action::Scouts), [`ReleasesAll`](model::Action::ReleasesAll) | `Gate::tick_open`, `tick_stalled` |
 //! | [`Tries`](model::Action::Tries), [`LosesPatience`](model::Action::LosesPatience), [`HearsNothing`](model::Action::HearsNothing) | `Gate::tick_busy` |
-//! | [`Asks`](model::Action::Asks), [`Goes`](model::Action::Goes) | `Gate::ask` and `ask_again`, `Pair::ask_gate`, `Session::send` with `Pass::One` |
+//! | [`Asks`](model::Action::Asks), [`Goes`](model::Action::Goes) | `Gate::ask` and `ask_again`, `Pair::ask_gate`, `Session::send` with `Pass::One` or `Pass::Speak` |
 //! | [`Sends`](model::Action::Sends) | `Pair::is_free`, `Session::send` with `Pass::Free`, a command at a time |
 //! | `Gate::prove`, `outdates`, `learn`; `State::rules_out_busy` | `Lease::prove`, `outdates`, `learn`, `rules_out_busy` |
 //! | `Lane::may_join` | `Session::next`, `fenced`, `may_join`, `Lane::fits_window` |
