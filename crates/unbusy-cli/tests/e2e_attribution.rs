@@ -8,7 +8,7 @@ use std::{
 };
 
 use e2e_support::{PATIENCE, StopOnDrop, on_every_server};
-use testkit::{BusyScript, Client, Flavor, Proxy, Server, busy_lua, wait_until_busy};
+use testkit::{BusyScript, Client, Flavor, Proxy, Server, busy_lua, encode, wait_until_busy};
 
 /// Longer than the threshold.
 const SCRIPT_MILLIS: &str = "700";
@@ -73,6 +73,23 @@ fn a_script_is_named_by_its_sha1_and_its_client_by_its_address() {
             assert!(!line.contains(SCRIPT_MILLIS), "no argument is told: {line}");
             client.read_reply();
         }
+    });
+}
+
+/// The server answers when the last one has run, so the proxy cannot know which of them it is.
+#[test]
+fn of_several_that_were_sent_at_once_the_first_is_named_and_that_it_may_be_another() {
+    on_every_server(|server, proxy| {
+        let sha = sha1(server, busy_lua());
+        let mut client = Client::connect(proxy.address());
+        let [fast, slow] = ["1", SCRIPT_MILLIS].map(|millis| encode(&["EVALSHA", &sha, "0", millis]));
+        // Once the server has answered, both may go at once.
+        client.cmd(&["PING"]);
+        client.send(&[fast, slow].concat());
+        wait_until_busy(server.address());
+        let line = meet(proxy, 0);
+        assert!(line.contains(&format!("{sha}, or another one")), "{}: {line}", server.flavor());
+        assert_eq!([client.read_reply().integer(), client.read_reply().integer()], [1, 1]);
     });
 }
 

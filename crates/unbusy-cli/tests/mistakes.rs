@@ -130,6 +130,8 @@ fn of_pairs() {
         &["--tls-key=a.key"],
         &["--tls-client-ca=ca.pem"],
         &["--upstream=rediss://host", "--upstream-cert=a.pem"],
+        &["--kill-never=report"],
+        &["--kill-after=30s", "--kill-only=two words"],
     ] {
         messages += &mistake(unbusy(&["proxy"]).args(args));
     }

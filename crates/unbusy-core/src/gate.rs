@@ -142,6 +142,8 @@ pub struct Gate {
     /// Those that may send or have sent one command and have not been answered.
     out: BTreeMap<Ticket, Out>,
     next_ticket: u64,
+    /// Nobody is let go.
+    frozen: bool,
     woken: Vec<Ticket>,
     events: Vec<Event>,
 }
@@ -157,6 +159,7 @@ impl Gate {
             waiting: BTreeMap::new(),
             out: BTreeMap::new(),
             next_ticket: 0,
+            frozen: false,
             woken: Vec::new(),
             events: Vec::new(),
         }
@@ -172,7 +175,7 @@ impl Gate {
         if let Some(ticket) = ticket {
             return self.ask_again(ticket, ask);
         }
-        if !matches!(self.phase, Phase::Open) || !self.waiting.is_empty() {
+        if self.frozen || !matches!(self.phase, Phase::Open) || !self.waiting.is_empty() {
             return Answer::Wait(self.enqueue(ask));
         }
         if now < self.lease.until() {
@@ -347,12 +350,32 @@ impl Gate {
         self.gates = Some(clients.div_ceil(mine.max(1)).max(1));
     }
 
+    /// Lets nobody go from now on until [`thaw`](Self::thaw), so that no script of this process begins while `SCRIPT KILL` is on
+    /// its way to another one, which was sent at `victim`. Only while the server is busy, and nobody is out who was let go after
+    /// that; tells whether it is so.
+    ///
+    /// Servers kill what runs when the kill arrives: <https://redis.io/docs/latest/commands/script-kill/>.
+    pub fn freeze(&mut self, victim: Time) -> bool {
+        self.frozen = self.busy().is_some() && self.out.values().all(|out| out.since <= victim);
+        self.frozen
+    }
+
+    /// Whether nobody is let go, whatever happens.
+    pub const fn is_frozen(&self) -> bool {
+        self.frozen
+    }
+
+    /// The kill was answered.
+    pub const fn thaw(&mut self) {
+        self.frozen = false;
+    }
+
     /// Moves on to `now` and returns when to call again. Call it after every other call, too.
     ///
     /// `script_in_flight`: a script that came through this process is unanswered.
     pub fn tick(&mut self, script_in_flight: bool, now: Time) -> Time {
         loop {
-            let next = if self.waiting.is_empty() {
+            let next = if self.waiting.is_empty() || self.frozen {
                 Time::NEVER
             } else {
                 match self.phase {
@@ -451,7 +474,7 @@ impl Gate {
 
     /// Until when connections may send freely without asking; zero when they must ask.
     pub fn free_until(&self) -> Time {
-        if matches!(self.phase, Phase::Open) && self.waiting.is_empty() {
+        if matches!(self.phase, Phase::Open) && self.waiting.is_empty() && !self.frozen {
             self.lease.until()
         } else {
             Time::ZERO
@@ -520,7 +543,7 @@ impl Gate {
     fn prove(&mut self, sent: Time, released: bool, now: Time) {
         self.lease.prove(sent, now);
         // As TCP opens its window: every answer lets two more go, so a server that turns busy again meets no herd.
-        if released {
+        if released && !self.frozen {
             self.release(now);
             self.release(now);
         }

@@ -23,6 +23,18 @@ pub enum Script<'a> {
     Loaded(&'a [u8]),
 }
 
+/// What is in flight on a connection besides its first script. Replies come when the last of them has run, so it may be
+/// another one that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Company {
+    /// No other script.
+    Alone,
+    /// Nor here, but it is in a transaction.
+    Transaction,
+    /// Other scripts.
+    Others,
+}
+
 impl<'a> Script<'a> {
     /// The script of a complete command, if it has one.
     pub fn of(request: &'a [u8]) -> Option<Self> {

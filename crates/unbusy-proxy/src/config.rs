@@ -32,9 +32,9 @@ impl std::fmt::Display for Address {
 pub struct Upstream {
     /// Where it is.
     pub address: Address,
-    /// User name, for reading the threshold only.
+    /// User name, for what the proxy itself asks of the server.
     pub username: Option<String>,
-    /// Password, for reading the threshold only; clients authenticate for themselves.
+    /// Password, for what the proxy itself asks of the server; clients authenticate for themselves.
     pub password: Option<String>,
     /// TLS, if the address was `rediss://`.
     pub tls: Option<UpstreamTls>,
@@ -92,6 +92,18 @@ pub struct HoldKinds {
     pub loading: bool,
 }
 
+/// Which scripts the proxy ends itself: of those that came through it, that are the only one of their connection and in no
+/// transaction, the ones that the lists allow. Names are functions' names, or SHA-1s of texts in lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KillPolicy {
+    /// What has been unanswered for so long, while the server is busy with such a thing.
+    pub after: Duration,
+    /// Only these, if there are any.
+    pub only: Vec<String>,
+    /// Never these.
+    pub never: Vec<String>,
+}
+
 /// What order means for the commands of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ordering {
@@ -121,6 +133,8 @@ pub struct Config {
     pub hold: HoldKinds,
     /// The server's threshold.
     pub busy_threshold: BusyThreshold,
+    /// Which scripts are killed, if any; with the login of `upstream`.
+    pub kill: Option<KillPolicy>,
     /// What order means.
     pub ordering: Ordering,
     /// Worker threads; at least one.
@@ -150,6 +164,7 @@ impl Default for Config {
             max_wait: Duration::from_secs(120),
             hold: HoldKinds { busy: true, loading: false },
             busy_threshold: BusyThreshold::Auto,
+            kill: None,
             ordering: Ordering::Strict,
             threads: std::thread::available_parallelism().map_or(1, |n| n.get().min(4)),
             max_connections: 10_000,

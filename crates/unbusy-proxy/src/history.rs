@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use unbusy_core::{Cause, EpisodeReport, Event, Time};
 
 use crate::histogram::Histogram;
+use crate::kill::{OUTCOMES, Outcome};
 
 /// So many episodes are remembered; each takes some 200 bytes.
 const EPISODES_KEPT: usize = 10_000;
@@ -25,6 +26,8 @@ pub(crate) struct Counts {
     pub(crate) holes: u64,
     pub(crate) too_large: u64,
     pub(crate) ambiguous: u64,
+    /// In the order of [`OUTCOMES`].
+    pub(crate) kills: [u64; OUTCOMES.len()],
     /// In the order of [`WAIT_REASONS`].
     pub(crate) waits: [Histogram; WAIT_REASONS.len()],
 }
@@ -127,6 +130,10 @@ impl History {
 
     pub(crate) const fn rejected(&mut self, commands: u64) {
         self.counts.rejected += commands;
+    }
+
+    pub(crate) const fn killed(&mut self, outcome: Outcome) {
+        self.counts.kills[outcome as usize] += 1;
     }
 
     pub(crate) const fn gave_up(&mut self, commands: u64) {

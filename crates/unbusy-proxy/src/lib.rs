@@ -13,6 +13,7 @@ mod histogram;
 #[cfg_attr(not(feature = "admin"), allow(dead_code, reason = "only the admin endpoint reads it"))]
 mod history;
 mod inquiry;
+mod kill;
 #[cfg_attr(not(feature = "admin"), allow(dead_code, reason = "only the admin endpoint reads it"))]
 mod ledger;
 mod listen;
@@ -43,7 +44,9 @@ use unbusy_core::{Event, Policy};
 
 #[cfg(feature = "admin")]
 pub use admin::CONNECTIONS_MAX as ADMIN_CONNECTIONS_MAX;
-pub use config::{Address, BusyThreshold, Config, HoldKinds, ListenerTls, Ordering, Upstream, UpstreamTls};
+pub use config::{
+    Address, BusyThreshold, Config, HoldKinds, KillPolicy, ListenerTls, Ordering, Upstream, UpstreamTls,
+};
 pub use connecting::Connecting;
 pub use inquiry::{Inquiry, InquiryError};
 use listen::Listener;
@@ -336,6 +339,11 @@ async fn lead(
     }
     let driver = Arc::clone(&shared);
     tokio::spawn(async move { driver.drive().await });
+    if let Some(policy) = config.kill {
+        let (shared, connector) = (Arc::clone(&shared), Arc::clone(&context.connector));
+        let killer = kill::Killer { shared, connector, upstream: config.upstream.clone(), policy };
+        tokio::spawn(killer.watch());
+    }
     let follow = threshold::follow(
         Arc::clone(&shared),
         Arc::clone(&context.connector),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use unbusy_core::{Cause, EpisodeReport, Event, Time};
 
+use crate::kill::Outcome;
 use crate::running::Call;
 
 /// An [`EpisodeReport`] with all its fields; `tracing` wants the level as a word.
@@ -65,6 +66,54 @@ pub(crate) fn episode_began(cause: Cause, culprit: Option<&Call>, now: Time) {
         ),
         None => tracing::warn!(cause = name, "the server is {what}; commands are held"),
     }
+}
+
+/// A kill, and what came of it.
+pub(crate) fn kill(call: &Call, outcome: Outcome, answer: &str, now: Time) {
+    let (script, client, ran_ms) = (call.to_string(), call.client(), millis(call.age(now)));
+    match outcome {
+        Outcome::Killed => tracing::warn!(script, client, ran_ms, "killed a script that ran for too long"),
+        Outcome::Uncertain => tracing::error!(
+            script,
+            client,
+            ran_ms,
+            "killed a script that ran for too long, unless it ended by itself just before, and another one was killed, which did \
+             not come through this proxy"
+        ),
+        Outcome::Over => tracing::info!(
+            script,
+            client,
+            ran_ms,
+            "a script that ran for too long ended before it could be killed"
+        ),
+        Outcome::Written => tracing::warn!(
+            script,
+            client,
+            ran_ms,
+            "a script runs for too long, but cannot be killed: it has written already, and half of its writes would stay"
+        ),
+        Outcome::Refused => tracing::error!(
+            script,
+            client,
+            ran_ms,
+            answer,
+            "a script runs for too long, but the server does not let it be killed (a login in --upstream helps, of a user who may \
+             PING, SCRIPT KILL and FUNCTION KILL)"
+        ),
+        Outcome::Unanswered => tracing::error!(
+            script,
+            client,
+            ran_ms,
+            answer,
+            "a script runs for too long, and the server does not answer to its being killed"
+        ),
+    }
+}
+
+/// A script has run for too long, and may go on.
+pub(crate) fn spared(call: &Call, reason: &str, now: Time) {
+    let (script, client, running_ms) = (call.to_string(), call.client(), millis(call.age(now)));
+    tracing::info!(script, client, running_ms, reason, "a script runs for too long, but is not killed");
 }
 
 /// A duration as it is logged: a number, which programs can compare, with the unit in the field's name.

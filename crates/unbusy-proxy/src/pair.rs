@@ -236,11 +236,22 @@ impl<'a> Pair<'a> {
         let all_sent = self.session.outgoing().is_empty() && !self.session.has_unsent();
         if !self.server_told && all_sent && self.server.poll_shutdown(cx).is_ready() {
             self.server_told = true;
-            let until = sync::now() + ORPHAN_WAIT;
-            self.timer = Some(Box::pin(tokio::time::sleep_until(sync::instant(until))));
+            self.wait_as_orphan();
         }
-        let waited = self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
-        if self.server_told && waited { Err(End::Closed) } else { Ok(()) }
+        while self.server_told && self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
+        {
+            // What keeps the server busy must stay known for as long as it does.
+            if self.scripts_counted == 0 || self.shared.episode().is_none() {
+                return Err(End::Closed);
+            }
+            self.wait_as_orphan();
+        }
+        Ok(())
+    }
+
+    fn wait_as_orphan(&mut self) {
+        let until = sync::now() + ORPHAN_WAIT;
+        self.timer = Some(Box::pin(tokio::time::sleep_until(sync::instant(until))));
     }
 
     fn read_client(
@@ -430,7 +441,8 @@ impl<'a> Pair<'a> {
         if let Some(script) = first.and_then(|(command, _)| Script::of(command)) {
             self.shared.ledger.see(self.worker, script);
         }
-        let call = first.and_then(|(command, sent)| Call::new(command, self.client.peer(), sent));
+        let company = self.session.script_company();
+        let call = first.and_then(|(command, sent)| Call::new(command, self.client.peer(), sent, company));
         self.shared.running.note(caller, call);
     }
 

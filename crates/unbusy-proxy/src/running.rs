@@ -6,29 +6,35 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use unbusy_core::{Cause, Script, Time};
+use unbusy_core::{Cause, Company, Script, Time};
 
 /// A script, and who runs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
     script: Name,
     client: Option<SocketAddr>,
-    sent: Time,
+    pub(crate) sent: Time,
+    pub(crate) company: Company,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Name {
-    Text(Box<[u8]>),
+    Text(Arc<[u8]>),
     Sha1(String),
     Function(String),
 }
 
 impl Call {
     /// What the command runs; `client` has no address if it came through a unix socket.
-    pub(crate) fn new(command: &[u8], client: Option<SocketAddr>, sent: Time) -> Option<Self> {
+    pub(crate) fn new(
+        command: &[u8],
+        client: Option<SocketAddr>,
+        sent: Time,
+        company: Company,
+    ) -> Option<Self> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let script = match Script::of(command)? {
             Script::Text(text) => Name::Text(text.into()),
@@ -36,15 +42,24 @@ impl Call {
             Script::Function(name) => Name::Function(text(name)),
             Script::Loaded(_) => return None,
         };
-        Some(Self { script, client, sent })
+        Some(Self { script, client, sent, company })
     }
 
-    fn is_of(&self, cause: Cause) -> bool {
+    pub(crate) fn is_of(&self, cause: Cause) -> bool {
         matches!(self.script, Name::Function(_)) == (cause == Cause::Function)
     }
 
     pub(crate) fn age(&self, now: Time) -> Duration {
         now - self.sent
+    }
+
+    /// The function's name, or the SHA-1 of the text.
+    pub(crate) fn name(&self) -> String {
+        match &self.script {
+            // Counted only now, since it is seldom wanted.
+            Name::Text(text) => sha1_smol::Sha1::from(text).digest().to_string(),
+            Name::Sha1(name) | Name::Function(name) => name.clone(),
+        }
     }
 
     /// The client's address, or that it has none.
@@ -53,14 +68,16 @@ impl Call {
     }
 }
 
-/// The function's name, or the SHA-1 of the text, by which a server knows it, too.
+/// What it runs, as a server knows it, too.
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.script {
-            // Counted only now, since it is seldom wanted.
-            Name::Text(text) => write!(f, "{}", sha1_smol::Sha1::from(text).digest()),
-            Name::Sha1(sha) => f.write_str(sha),
             Name::Function(name) => write!(f, "function {name:?}"),
+            Name::Text(_) | Name::Sha1(_) => f.write_str(&self.name()),
+        }?;
+        match self.company {
+            Company::Alone | Company::Transaction => Ok(()),
+            Company::Others => f.write_str(", or another one that was sent along with it"),
         }
     }
 }
@@ -100,6 +117,19 @@ impl Running {
         suspects.sort_by_key(|call| call.sent);
         suspects
     }
+
+    /// What has been unanswered for longest, if it has been for so long.
+    pub(crate) fn overdue(&self, after: Duration, now: Time) -> Option<(Caller, Call)> {
+        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let (caller, call) = calls.iter().min_by_key(|(_, call)| call.sent)?;
+        (call.age(now) >= after).then(|| (*caller, call.clone()))
+    }
+
+    /// Whether this call is unanswered, and no script of any other connection is on its way.
+    pub(crate) fn is_only(&self, caller: Caller, sent: Time) -> bool {
+        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.len() == 1 && calls.get(&caller).is_some_and(|call| call.sent == sent)
+    }
 }
 
 #[cfg(test)]
@@ -115,7 +145,7 @@ mod tests {
     #[test]
     fn those_of_its_kind_that_have_run_for_long_enough_are_suspects() {
         let running = Running::default();
-        let call = |command: &[u8], millis| Call::new(command, None, at(millis));
+        let call = |command: &[u8], millis| Call::new(command, None, at(millis), Company::Alone);
         let [first, second, third] = [(); 3].map(|()| running.caller());
         assert_eq!(running.suspects(Cause::Script, THRESHOLD, at(1000)), []);
         running.note(first, call(b"EVALSHA ABC 0\r\n", 850));
@@ -130,5 +160,19 @@ mod tests {
         assert!(names(Cause::Function, 998).is_empty());
         running.note(second, None);
         assert_eq!(names(Cause::Script, 1000), ["abc"]);
+    }
+
+    #[test]
+    fn only_the_oldest_is_overdue_and_only_the_last_left_is_alone() {
+        let running = Running::default();
+        let [first, second] = [(); 2].map(|()| running.caller());
+        running.note(first, Call::new(b"EVALSHA ABC 0\r\n", None, at(850), Company::Alone));
+        running.note(second, Call::new(b"EVAL x 0\r\n", None, at(800), Company::Alone));
+        let overdue = |millis| running.overdue(THRESHOLD, at(millis)).map(|(caller, _)| caller);
+        assert_eq!([overdue(899), overdue(900)], [None, Some(second)]);
+        assert!(!running.is_only(second, at(800)));
+        running.note(first, None);
+        assert!(running.is_only(second, at(800)));
+        assert!(!running.is_only(second, at(801)), "another of the same connection");
     }
 }

@@ -16,13 +16,14 @@ use std::time::Duration;
 
 #[cfg(feature = "admin")]
 pub(crate) use look::{Look, Traffic};
-use unbusy_core::gate::{Answer, Ask, Outcome, Ticket};
+use unbusy_core::gate::{self, Answer, Ask, Ticket};
 use unbusy_core::{Cause, Event, Gate, Policy, Time};
 
 use crate::history::{Culprit, History, WaitReason};
+use crate::kill::Outcome;
 use crate::ledger::Ledger;
 use crate::notices;
-use crate::running::{Call, Running};
+use crate::running::{Call, Caller, Running};
 use crate::sync::{self, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Mutex, Notify};
 use crate::tally::{Arrivals, Tally};
 
@@ -222,7 +223,7 @@ impl Shared {
         })
     }
 
-    pub(crate) fn answered(&self, ticket: Option<Ticket>, outcome: Outcome, sent: Time, now: Time) {
+    pub(crate) fn answered(&self, ticket: Option<Ticket>, outcome: gate::Outcome, sent: Time, now: Time) {
         self.with(now, |inner| {
             inner.gate.answered(ticket, outcome, sent, now);
             inner.end_wait(ticket, now);
@@ -293,6 +294,40 @@ impl Shared {
     /// Waits until the server is busy and nobody waits for its end.
     pub(crate) async fn deserted(&self) {
         self.deserted.notified().await;
+    }
+
+    /// A question that was sent at `sent` was rejected. Nobody else may have met the busy server.
+    pub(crate) fn found_busy(&self, cause: Cause, sent: Time) {
+        let now = sync::now();
+        self.with(now, |inner| {
+            inner.gate.rejected(None, None, cause, sent, now);
+            inner.history.rejected(1);
+        });
+    }
+
+    pub(crate) fn threshold(&self) -> Option<Duration> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).gate.threshold()
+    }
+
+    /// Lets nobody go until [`thaw`](Self::thaw). Only while the server is busy and this call is the only script of the
+    /// proxy that can run now; tells whether it is so.
+    pub(crate) fn freeze(&self, caller: Caller, sent: Time) -> bool {
+        // First the gate, so that none is let go between the two.
+        let frozen = self.with(sync::now(), |inner| inner.gate.freeze(sent));
+        if frozen && !self.running.is_only(caller, sent) {
+            self.thaw();
+            return false;
+        }
+        frozen
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.with(sync::now(), |inner| inner.gate.thaw());
+    }
+
+    /// A kill came to this.
+    pub(crate) fn killed(&self, outcome: Outcome) {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).history.killed(outcome);
     }
 
     /// The proxy ends.
@@ -383,7 +418,7 @@ impl Shared {
         }
         let result = change(inner);
         // A script that ends meanwhile is not counted here, or finds the server busy and tells the gate.
-        self.busy.store(inner.gate.busy().is_some(), SeqCst);
+        self.busy.store(inner.gate.busy().is_some() || inner.gate.is_frozen(), SeqCst);
         let script_in_flight = self.scripts.iter().any(|count| count.0.load(SeqCst) > 0);
         let deadline = inner.gate.tick(script_in_flight, now);
         let woken: Vec<Waker> =
@@ -404,7 +439,8 @@ impl Shared {
         let width = u64::try_from(inner.gate.lease_width().as_nanos()).unwrap_or(u64::MAX);
         self.lease_width.store(width, Relaxed);
         self.proof_wanted_after.store(inner.gate.proof_wanted_after().as_nanos(), Relaxed);
-        self.busy.store(inner.episode.is_some(), Relaxed);
+        // Nobody goes freely before the kill is answered.
+        self.busy.store(inner.episode.is_some() || inner.gate.is_frozen(), Relaxed);
         let deserted = inner.gate.is_deserted() && !was_deserted;
         let sooner = deadline < inner.deadline;
         if sooner {

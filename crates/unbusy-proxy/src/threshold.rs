@@ -1,7 +1,7 @@
 //! Reads the server's threshold, and how it reads its connections, and follows both.
 //!
-//! The only things that the proxy itself ever asks of the server, with the credentials of `--upstream` if there are
-//! any. Where the server refuses, the default is assumed.
+//! But for kills that the operator wants, the only things that the proxy itself ever asks of the server, with the credentials of
+//! `--upstream` if there are any. Where the server refuses, the default is assumed.
 
 use std::io;
 use std::sync::Arc;

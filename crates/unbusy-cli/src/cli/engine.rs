@@ -1,7 +1,7 @@
 //! The options that every command with a proxy in it has.
 #![allow(clippy::doc_markdown, reason = "the comments on options are their help texts")]
 
-use unbusy_proxy::{Config, HoldKinds};
+use unbusy_proxy::{Config, HoldKinds, KillPolicy};
 
 use super::error::UsageError;
 use super::parse::{self, Hold};
@@ -28,6 +28,18 @@ pub(crate) struct EngineArgs {
     /// strict: a connection's commands are never reordered; relaxed: faster, for loading data only [default: strict]
     #[arg(long, value_name = "strict|relaxed", help_heading = "Holding")]
     ordering: Option<String>,
+
+    /// Kill a script that came through here and keeps the server busy, when it has been unanswered for so long [default: never]
+    #[arg(long, value_name = "DURATION", help_heading = "Killing", allow_hyphen_values = true)]
+    kill_after: Option<String>,
+
+    /// Kill only this script, by its SHA1, or function, by its name; may be repeated [default: any]
+    #[arg(long, value_name = "NAME", help_heading = "Killing")]
+    kill_only: Vec<String>,
+
+    /// Never kill this script or function; may be repeated [default: none]
+    #[arg(long, value_name = "NAME", help_heading = "Killing")]
+    kill_never: Vec<String>,
 
     /// How long connecting to the server may take [default: 5s]
     #[arg(long, value_name = "DURATION", help_heading = "Limits", allow_hyphen_values = true)]
@@ -85,6 +97,7 @@ impl EngineArgs {
                 .unwrap_or(default.max_wait),
             hold: hold.map_or(default.hold, |kinds| hold_kinds(&kinds)),
             busy_threshold: threshold.unwrap_or(default.busy_threshold),
+            kill: self.kill_policy(from)?,
             ordering: from
                 .one("ordering", self.ordering.as_ref(), parse::ordering)?
                 .unwrap_or(default.ordering),
@@ -92,6 +105,22 @@ impl EngineArgs {
             connect_timeout: timeout.unwrap_or(default.connect_timeout),
             ..default
         })
+    }
+
+    fn kill_policy(&self, from: &Sources) -> Result<Option<KillPolicy>, UsageError> {
+        let after = from.one("kill-after", self.kill_after.as_ref(), parse::positive_duration)?;
+        let lists = [("kill-only", &self.kill_only), ("kill-never", &self.kill_never)];
+        let [only, never] = lists.map(|(name, names)| from.many(name, names, parse::script));
+        let (only, never) = (only?, never?);
+        let Some(after) = after else {
+            let stray = lists.into_iter().zip([only.is_some(), never.is_some()]).find(|(_, given)| *given);
+            return match stray {
+                None => Ok(None),
+                Some(((name, names), _)) => Err(from.lacking((name, names.first()), &["kill-after"])),
+            };
+        };
+        let (only, never) = (only.unwrap_or_default(), never.unwrap_or_default());
+        Ok(Some(KillPolicy { after, only, never }))
     }
 }
 

@@ -55,6 +55,18 @@ pub(crate) fn hold(text: &str) -> Parsed<Hold> {
     }
 }
 
+/// What a script is called by servers: an SHA-1, for which lower case counts, or a function's name.
+pub(crate) fn script(text: &str) -> Parsed<String> {
+    const SHA1_DIGITS: usize = 40;
+    if text.is_empty() || text.contains(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_') {
+        return Err("neither an SHA1 nor a function's name; write it like \
+                    11f6ad8ec52a2984abaafd7c3b516503785c2072 or my_function"
+            .to_owned());
+    }
+    let is_sha1 = text.len() == SHA1_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    Ok(if is_sha1 { text.to_ascii_lowercase() } else { text.to_owned() })
+}
+
 pub(crate) fn ordering(text: &str) -> Parsed<Ordering> {
     match text {
         "strict" => Ok(Ordering::Strict),
@@ -198,6 +210,16 @@ fn starts_with_port(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scripts() {
+        let sha1 = "11F6AD8ec52a2984abaafd7c3b516503785c2072";
+        assert_eq!(script(sha1), Ok(sha1.to_ascii_lowercase()));
+        assert_eq!(script("My_Function1"), Ok("My_Function1".to_owned()));
+        for wrong in ["", "two words", "return 1;", "f*"] {
+            assert!(script(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn durations() {

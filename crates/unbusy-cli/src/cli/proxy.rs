@@ -23,6 +23,11 @@ SIGTERM, SIGINT, SIGHUP or SIGQUIT stops it: it accepts nobody any more, lets wh
 --drain, and closes. A second one ends it at once, except the one that `timeout` sends to its group within 20 ms of \
 the first. SIGHUP stays ignored if it was at the start (nohup).
 
+--kill-after ends scripts that have only read; the server spares those that have written. The login of --upstream needs +ping, \
++script|kill (+script before Redis 7.0) and +function|kill. It never ends another script of this proxy than the one it means, \
+and says so if it cannot be sure that it met none of others. Transactions, and scripts sent several at once on one connection, \
+are spared.
+
 Exit codes: 0 after a stop, 1 when it cannot listen or run, 2 for a mistake in the options, variables or file.
 
 Examples:
@@ -32,6 +37,8 @@ Examples:
       Clients connect to a socket; TLS to the server; BUSY is passed on after 30 seconds.
   unbusy proxy --admin 127.0.0.1:9380
       See http://127.0.0.1:9380/ for what it does; Prometheus reads /metrics there.
+  unbusy proxy --kill-after 30s --kill-never nightly_report
+      End scripts that run for longer than 30 seconds, but not this function.
   UNBUSY_UPSTREAM=redis://:secret@10.0.0.5 unbusy proxy --listen 0.0.0.0:6380 --allow-remote
       Serve other machines, and keep the password out of the list of processes.";
 

@@ -166,11 +166,14 @@ impl Origin {
 
     /// How a PEM file would be named in the same place.
     fn example(&self, name: &str) -> String {
-        let file = format!("/etc/unbusy/{name}.pem");
+        let value = match name {
+            "kill-after" => "30s".to_owned(),
+            file => format!("/etc/unbusy/{file}.pem"),
+        };
         match self {
-            Self::Flag(_) | Self::Argument(_) => format!("--{name} {file}"),
-            Self::Variable(_) => format!("{}={file}", variable_name(name)),
-            Self::File { .. } => format!("{name} = {file:?}"),
+            Self::Flag(_) | Self::Argument(_) => format!("--{name} {value}"),
+            Self::Variable(_) => format!("{}={value}", variable_name(name)),
+            Self::File { .. } => format!("{name} = {value:?}"),
         }
     }
 

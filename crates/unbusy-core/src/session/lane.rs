@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::ping::PING;
 use crate::command::{Command, Kind};
 use crate::resp::{RequestError, RequestScanner, args, whole_request};
-use crate::{Policy, Time};
+use crate::{Company, Policy, Time};
 
 /// A scout must fit into one read of the server.
 pub(super) const SCOUT_BYTES_MAX: usize = 16 * 1024;
@@ -191,12 +191,28 @@ impl Lane {
         self.script_at(in_flight.find(|at| self.entries[*at].runs_script)?)
     }
 
+    /// What else is in flight with it.
+    pub(super) fn script_company(&self) -> Company {
+        let mut scripts = (self.answered..self.sent).filter(|at| self.entries[*at].runs_script);
+        match (scripts.next(), scripts.next()) {
+            (Some(at), None) if self.entries[at].command.kind != Kind::Exec => Company::Alone,
+            (Some(at), None) if self.queued_scripts(at).count() == 1 => Company::Transaction,
+            _ => Company::Others,
+        }
+    }
+
+    /// The scripts of the transaction that the command there executes, as far as it is known here.
+    fn queued_scripts(&self, exec: usize) -> impl Iterator<Item = usize> {
+        let begin = self.entries.range(..exec).rposition(|entry| entry.command.kind == Kind::Multi);
+        let queued = begin.map_or(exec..exec, |begin| begin..exec);
+        queued.filter(|at| self.entries[*at].command.kind == Kind::Script)
+    }
+
     /// The same for the command there.
     pub(super) fn script_at(&self, at: usize) -> Option<(&[u8], Time)> {
         let sent = self.entries[at].sent;
-        let begin = self.entries.range(..at).rposition(|entry| entry.command.kind == Kind::Multi);
         let first = match self.entries[at].command.kind {
-            Kind::Exec => (begin?..at).find(|at| self.entries[*at].command.kind == Kind::Script)?,
+            Kind::Exec => self.queued_scripts(at).next()?,
             _ => at,
         };
         let start = self.head + self.entries.range(..first).map(|entry| entry.bytes).sum::<usize>();

@@ -26,7 +26,7 @@ use std::time::Duration;
 use crate::command::{Identity, Kind};
 use crate::gate::Ask;
 use crate::resp::{ReplyError, ReplyScanner, RequestError};
-use crate::{Cause, Event, Policy, Time};
+use crate::{Cause, Company, Event, Policy, Time};
 use client::ClientSide;
 use lane::{Lane, SCOUT_BYTES_MAX};
 pub use out::{Out, Piece};
@@ -336,6 +336,11 @@ impl Session {
     /// The command of the first of them, and when it was sent; for a transaction its first script.
     pub fn script(&self) -> Option<(&[u8], Time)> {
         self.lane.script()
+    }
+
+    /// Whether it is that one if a script of this connection runs.
+    pub fn script_company(&self) -> Company {
+        self.lane.script_company()
     }
 
     /// What the session would send next.

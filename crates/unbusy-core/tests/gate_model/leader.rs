@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use unbusy_core::gate::{Outcome, Pace};
+use unbusy_core::gate::{Answer, Outcome, Pace};
 use unbusy_core::{Cause, Gate, Time};
 
 use super::model::{BLOCKING, MS, Model, PINGING, THRESHOLD, WRITE, at};
@@ -251,4 +251,46 @@ fn the_reply_of_a_script_wakes_the_leader() {
     gate.script_answered(at(400));
     gate.tick(true, at(400));
     assert_eq!(gate.woken().collect::<BTreeSet<_>>(), BTreeSet::from([ticket]));
+}
+
+/// While a kill is on its way to the script that makes the server busy, nobody may begin another one.
+#[test]
+fn a_frozen_gate_lets_nobody_go() {
+    let mut model = Model::new(Some(THRESHOLD));
+    let first = model.busy();
+    let victim = model.now;
+    assert!(model.gate.freeze(victim));
+    model.now = model.now + Duration::from_secs(10);
+    assert_eq!(
+        model.gate.tick(false, model.now),
+        Time::NEVER,
+        "the leader's time has come, but it may not try"
+    );
+    // Even if the shell finds the server open.
+    model.gate.leave(first, model.now);
+    model.gate.observed(true, model.now, model.now);
+    assert_eq!(model.gate.busy(), None);
+    model.gate.answered(None, Outcome::Proof, model.now, model.now);
+    assert_eq!(model.gate.free_until(), Time::ZERO);
+    let Answer::Wait(late) = model.gate.ask(None, WRITE, model.now) else { panic!("it is frozen") };
+    model.gate.answered(None, Outcome::Proof, model.now, model.now);
+    assert_eq!(model.gate.woken().count(), 0);
+    model.gate.thaw();
+    model.gate.tick(false, model.now);
+    assert_eq!(model.gate.woken().collect::<Vec<_>>(), [late]);
+    assert!(!model.gate.freeze(victim) && !model.gate.is_frozen(), "only while the server is busy");
+}
+
+/// What was let go after the victim may be a script that runs next; what was let go before may be the victim.
+#[test]
+fn a_gate_freezes_only_if_nobody_is_out() {
+    let mut model = Model::new(Some(THRESHOLD));
+    let first = model.busy();
+    let before = model.now;
+    let due = model.next;
+    model.pass(due);
+    assert!(model.out.contains_key(&first));
+    assert!(!model.gate.freeze(before));
+    assert!(!model.gate.is_frozen());
+    assert!(model.gate.freeze(model.now));
 }

@@ -7,6 +7,7 @@ use super::exposition::{Family, Page};
 use super::state::unix_time;
 use crate::histogram::{BOUNDS, Histogram};
 use crate::history::{CAUSES, WAIT_REASONS};
+use crate::kill::OUTCOMES;
 use crate::ledger::Costs;
 use crate::shared::{Look, Shared, Traffic};
 use crate::sync;
@@ -114,6 +115,11 @@ fn mishaps(page: &mut Page, look: &Look) {
     .is(counts.holes);
     page.counter("unbusy_ambiguous_total", "Scripts whose clients got the error, since they may have run.")
         .is(counts.ambiguous);
+    let mut kills =
+        page.counter("unbusy_kills_total", "Scripts that the proxy was to kill, by what came of it.");
+    for (outcome, name) in OUTCOMES {
+        kills.with("outcome", name, counts.kills[outcome as usize]);
+    }
     page.counter("unbusy_too_large_total", "Rejected transactions that were too large to be kept.")
         .is(counts.too_large);
 }
