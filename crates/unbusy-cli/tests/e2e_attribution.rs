@@ -10,8 +10,8 @@ use std::{
 use e2e_support::{PATIENCE, StopOnDrop, on_every_server};
 use testkit::{BusyScript, Client, Flavor, Proxy, Server, busy_lua, encode, wait_until_busy};
 
-/// Longer than the threshold.
-const SCRIPT_MILLIS: &str = "700";
+/// Longer than the threshold, and nothing that could be in a log line by chance.
+const SCRIPT_MILLIS: &str = "0000700";
 const BEGAN: &str = "commands are held";
 
 /// The lines with which episodes began.
@@ -74,6 +74,43 @@ fn a_script_is_named_by_its_sha1_and_its_client_by_its_address() {
             client.read_reply();
         }
     });
+}
+
+/// What it calls itself, and as whom it has logged in, whichever way it said so.
+#[test]
+fn a_client_is_named_as_it_names_itself() {
+    on_every_server(|server, proxy| {
+        let rules = ["ACL", "SETUSER", "alice", "on", ">secret", "~*", "+@all"];
+        assert!(server.client().cmd(&rules).is_ok());
+        let ways: [&[&[&str]]; 2] = [
+            &[&["AUTH", "alice", "secret"], &["CLIENT", "SETNAME", "worker-1"]],
+            &[&["HELLO", "3", "AUTH", "alice", "secret", "SETNAME", "worker-1"]],
+        ];
+        for (before, way) in ways.into_iter().enumerate() {
+            let mut client = Client::connect(proxy.address());
+            for words in way {
+                assert!(client.cmd(words).error().is_none());
+            }
+            start_script(server, &mut client, &["EVAL", busy_lua(), "1", "k", SCRIPT_MILLIS]);
+            let line = meet(proxy, before);
+            assert!(client.read_reply().error().is_none());
+            for part in ["keys=1", "client_name=\"worker-1\"", "user=\"alice\""] {
+                assert!(line.contains(part), "{}: {line}", server.flavor());
+            }
+            assert!(!line.contains("secret") && !line.contains(SCRIPT_MILLIS), "{line}");
+        }
+    });
+}
+
+#[test]
+fn arguments_are_told_if_that_is_wanted() {
+    let server = Server::start(Flavor::Redis70);
+    let proxy = e2e_support::proxy(&server, &["--show-arguments"]);
+    let mut client = Client::connect(proxy.address());
+    start_script(&server, &mut client, &["EVAL", busy_lua(), "0", SCRIPT_MILLIS, "and more"]);
+    let line = meet(&proxy, 0);
+    assert!(line.contains(&format!("arguments=\"{SCRIPT_MILLIS} and more\"")), "{line}");
+    assert_eq!(client.read_reply().integer(), 1);
 }
 
 /// The server answers when the last one has run, so the proxy cannot know which of them it is.

@@ -123,6 +123,8 @@ pub struct Config {
     /// Where to serve metrics and state over HTTP, if anywhere.
     #[cfg(feature = "admin")]
     pub admin: Option<Address>,
+    /// Whether keys and arguments of scripts are told, in logs and by the admin endpoint.
+    pub show_arguments: bool,
     /// TLS for TCP listeners.
     pub listener_tls: Option<ListenerTls>,
     /// The server.
@@ -154,6 +156,7 @@ impl Default for Config {
             allow_remote: false,
             #[cfg(feature = "admin")]
             admin: None,
+            show_arguments: false,
             listener_tls: None,
             upstream: Upstream {
                 address: Address::Tcp { host: "127.0.0.1".into(), port: 6379 },

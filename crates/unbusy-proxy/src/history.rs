@@ -8,7 +8,7 @@ use unbusy_core::{Cause, EpisodeReport, Event, Time};
 use crate::histogram::Histogram;
 use crate::kill::{OUTCOMES, Outcome};
 
-/// So many episodes are remembered; each takes some 200 bytes.
+/// So many episodes are remembered; each takes some 400 bytes.
 const EPISODES_KEPT: usize = 10_000;
 
 /// All that was counted so far. Of what still goes on it knows nothing.
@@ -59,10 +59,18 @@ pub(crate) struct Episode {
 }
 
 /// What made the server busy, in words.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Culprit {
     pub(crate) script: String,
+    /// How many it was given.
+    pub(crate) keys: Option<u64>,
+    /// Keys and arguments, if they are to be told.
+    pub(crate) arguments: Option<String>,
+    /// The client's address.
     pub(crate) client: String,
+    /// What the client calls itself, and as whom it has logged in.
+    pub(crate) name: Option<String>,
+    pub(crate) user: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -194,7 +202,7 @@ mod tests {
     }
 
     fn culprit(name: &str) -> Culprit {
-        Culprit { script: name.to_owned(), client: String::new() }
+        Culprit { script: name.to_owned(), ..Culprit::default() }
     }
 
     fn begin(history: &mut History) {

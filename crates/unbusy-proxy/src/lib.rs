@@ -162,11 +162,8 @@ impl Proxy {
         let (listeners, addresses): (_, Vec<_>) = opened.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
         refuse_itself(&config.upstream.address, &addresses)?;
         let threads = config.threads.max(1);
-        #[cfg_attr(
-            not(feature = "admin"),
-            expect(unused_mut, reason = "only the admin endpoint needs a ledger")
-        )]
         let mut shared = Shared::new(policy(&config), threshold(&config), threads);
+        shared.show_arguments = config.show_arguments;
         #[cfg(feature = "admin")]
         if admin.is_some() {
             shared.ledger = ledger::Ledger::new(threads);

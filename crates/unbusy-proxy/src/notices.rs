@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use unbusy_core::{Cause, EpisodeReport, Event, Time};
 
+use crate::history::Culprit;
 use crate::kill::Outcome;
 use crate::running::Call;
 
@@ -50,11 +51,16 @@ pub(crate) fn episode_began(cause: Cause, culprit: Option<&Call>, now: Time) {
     let (name, what) = (cause.name(), words(cause));
     match culprit {
         Some(call) => {
-            let (script, client, running_ms) = (call.to_string(), call.client(), millis(call.age(now)));
+            let Culprit { script, keys, arguments, client, name: client_name, user } = call.culprit();
+            let running_ms = millis(call.age(now));
             tracing::warn!(
                 cause = name,
                 script,
+                keys,
+                arguments,
                 client,
+                client_name,
+                user,
                 running_ms,
                 "the server is {what}; commands are held"
             );
@@ -70,7 +76,7 @@ pub(crate) fn episode_began(cause: Cause, culprit: Option<&Call>, now: Time) {
 
 /// A kill, and what came of it.
 pub(crate) fn kill(call: &Call, outcome: Outcome, answer: &str, now: Time) {
-    let (script, client, ran_ms) = (call.to_string(), call.client(), millis(call.age(now)));
+    let (Culprit { script, client, .. }, ran_ms) = (call.culprit(), millis(call.age(now)));
     match outcome {
         Outcome::Killed => tracing::warn!(script, client, ran_ms, "killed a script that ran for too long"),
         Outcome::Uncertain => tracing::error!(
@@ -112,7 +118,7 @@ pub(crate) fn kill(call: &Call, outcome: Outcome, answer: &str, now: Time) {
 
 /// A script has run for too long, and may go on.
 pub(crate) fn spared(call: &Call, reason: &str, now: Time) {
-    let (script, client, running_ms) = (call.to_string(), call.client(), millis(call.age(now)));
+    let (Culprit { script, client, .. }, running_ms) = (call.culprit(), millis(call.age(now)));
     tracing::info!(script, client, running_ms, reason, "a script runs for too long, but is not killed");
 }
 

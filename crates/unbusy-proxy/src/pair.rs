@@ -18,7 +18,7 @@ use unbusy_core::gate::{Answer, Outcome, Ticket};
 use unbusy_core::session::{Out, Pass, Piece, SessionError, Want};
 use unbusy_core::{Script, Session, Time};
 
-use crate::running::{Call, Caller};
+use crate::running::{Call, Caller, Client};
 use crate::shared::{Shared, Stage};
 use crate::stream::{Closed, Stream};
 use crate::sync;
@@ -441,8 +441,16 @@ impl<'a> Pair<'a> {
         if let Some(script) = first.and_then(|(command, _)| Script::of(command)) {
             self.shared.ledger.see(self.worker, script);
         }
-        let company = self.session.script_company();
-        let call = first.and_then(|(command, sent)| Call::new(command, self.client.peer(), sent, company));
+        let call = first.and_then(|(command, sent)| {
+            let own = |text: Option<&str>| text.map(str::to_owned);
+            let client = Client {
+                address: self.client.peer(),
+                user: own(self.session.user()),
+                name: own(self.session.client_name()),
+            };
+            let company = self.session.script_company();
+            Call::new(command, client, sent, company, self.shared.show_arguments)
+        });
         self.shared.running.note(caller, call);
     }
 

@@ -1,6 +1,7 @@
 //! The scripts that came through the proxy and are not answered: which, whose, and since when.
 //!
-//! A busy server tells none of that of a script, but the proxy has seen it pass by. Arguments and keys are not kept.
+//! A busy server tells none of that of a script, but the proxy has seen it pass by. Keys and arguments are kept only if they
+//! are to be told.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,15 +10,33 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use unbusy_core::resp::args;
 use unbusy_core::{Cause, Company, Script, Time};
+
+use crate::history::Culprit;
+
+/// Of keys and arguments no more is told than about this.
+const ARGUMENTS_BYTES_MAX: usize = 1024;
 
 /// A script, and who runs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
     script: Name,
-    client: Option<SocketAddr>,
+    /// How many it was given.
+    keys: Option<u64>,
+    arguments: Option<String>,
+    client: Client,
     pub(crate) sent: Time,
     pub(crate) company: Company,
+}
+
+/// Who runs a script.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Client {
+    /// None, if it came through a unix socket.
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) user: Option<String>,
+    pub(crate) name: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,12 +47,13 @@ enum Name {
 }
 
 impl Call {
-    /// What the command runs; `client` has no address if it came through a unix socket.
+    /// What the command runs.
     pub(crate) fn new(
         command: &[u8],
-        client: Option<SocketAddr>,
+        client: Client,
         sent: Time,
         company: Company,
+        show_arguments: bool,
     ) -> Option<Self> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let script = match Script::of(command)? {
@@ -42,7 +62,10 @@ impl Call {
             Script::Function(name) => Name::Function(text(name)),
             Script::Loaded(_) => return None,
         };
-        Some(Self { script, client, sent, company })
+        let mut words = args(command).skip(2);
+        let keys = words.next().and_then(|count| std::str::from_utf8(count).ok()?.parse().ok());
+        let arguments = show_arguments.then(|| one_line(words));
+        Some(Self { script, keys, arguments, client, sent, company })
     }
 
     pub(crate) fn is_of(&self, cause: Cause) -> bool {
@@ -62,10 +85,34 @@ impl Call {
         }
     }
 
-    /// The client's address, or that it has none.
-    pub(crate) fn client(&self) -> String {
-        self.client.map_or_else(|| "unix socket".to_owned(), |address| address.to_string())
+    /// As far as it is known, and may be told.
+    pub(crate) fn culprit(&self) -> Culprit {
+        let address = self.client.address.map(|address| address.to_string());
+        Culprit {
+            script: self.to_string(),
+            keys: self.keys,
+            arguments: self.arguments.clone(),
+            client: address.unwrap_or_else(|| "unix socket".to_owned()),
+            name: self.client.name.clone(),
+            user: self.client.user.clone(),
+        }
     }
+}
+
+/// Keys and arguments in one line.
+fn one_line<'a>(words: impl Iterator<Item = &'a [u8]>) -> String {
+    let mut text = String::new();
+    for word in words {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        let room = ARGUMENTS_BYTES_MAX.saturating_sub(text.len());
+        text.extend(word.iter().take(room).flat_map(|byte| byte.escape_ascii()).map(char::from));
+        if text.len() >= ARGUMENTS_BYTES_MAX {
+            return text + "…";
+        }
+    }
+    text
 }
 
 /// What it runs, as a server knows it, too.
@@ -142,15 +189,34 @@ mod tests {
         Time::from_nanos(millis * 1_000_000)
     }
 
+    fn new(command: &[u8], millis: u64) -> Option<Call> {
+        Call::new(command, Client::default(), at(millis), Company::Alone, false)
+    }
+
+    #[test]
+    fn arguments_are_told_only_if_they_may_be() {
+        let call = |command: &[u8], show| {
+            let call = Call::new(command, Client::default(), at(1), Company::Alone, show);
+            let Culprit { keys, arguments, .. } = call.expect("a script").culprit();
+            (keys, arguments)
+        };
+        let command = b"*5\r\n$5\r\nFCALL\r\n$1\r\nf\r\n$1\r\n1\r\n$3\r\nkey\r\n$3\r\n\x01 b\r\n";
+        assert_eq!(call(command, false), (Some(1), None));
+        assert_eq!(call(command, true), (Some(1), Some("key \\x01 b".to_owned())));
+        assert_eq!(call(b"FCALL f\r\n", true), (None, Some(String::new())));
+        let long = [b"EVAL x 0 ".as_slice(), &[b'a'; 10_000], b" b\r\n"].concat();
+        let (_, told) = call(&long, true);
+        assert_eq!(told, Some("a".repeat(ARGUMENTS_BYTES_MAX) + "…"));
+    }
+
     #[test]
     fn those_of_its_kind_that_have_run_for_long_enough_are_suspects() {
         let running = Running::default();
-        let call = |command: &[u8], millis| Call::new(command, None, at(millis), Company::Alone);
         let [first, second, third] = [(); 3].map(|()| running.caller());
         assert_eq!(running.suspects(Cause::Script, THRESHOLD, at(1000)), []);
-        running.note(first, call(b"EVALSHA ABC 0\r\n", 850));
-        running.note(second, call(b"EVAL x 0\r\n", 800));
-        running.note(third, call(b"FCALL f 0\r\n", 899));
+        running.note(first, new(b"EVALSHA ABC 0\r\n", 850));
+        running.note(second, new(b"EVAL x 0\r\n", 800));
+        running.note(third, new(b"FCALL f 0\r\n", 899));
         let names = |cause, since| -> Vec<String> {
             running.suspects(cause, THRESHOLD, at(since)).iter().map(ToString::to_string).collect()
         };
@@ -166,8 +232,8 @@ mod tests {
     fn only_the_oldest_is_overdue_and_only_the_last_left_is_alone() {
         let running = Running::default();
         let [first, second] = [(); 2].map(|()| running.caller());
-        running.note(first, Call::new(b"EVALSHA ABC 0\r\n", None, at(850), Company::Alone));
-        running.note(second, Call::new(b"EVAL x 0\r\n", None, at(800), Company::Alone));
+        running.note(first, new(b"EVALSHA ABC 0\r\n", 850));
+        running.note(second, new(b"EVAL x 0\r\n", 800));
         let overdue = |millis| running.overdue(THRESHOLD, at(millis)).map(|(caller, _)| caller);
         assert_eq!([overdue(899), overdue(900)], [None, Some(second)]);
         assert!(!running.is_only(second, at(800)));

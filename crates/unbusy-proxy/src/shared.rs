@@ -19,7 +19,7 @@ pub(crate) use look::{Look, Traffic};
 use unbusy_core::gate::{self, Answer, Ask, Ticket};
 use unbusy_core::{Cause, Event, Gate, Policy, Time};
 
-use crate::history::{Culprit, History, WaitReason};
+use crate::history::{History, WaitReason};
 use crate::kill::Outcome;
 use crate::ledger::Ledger;
 use crate::notices;
@@ -39,6 +39,8 @@ pub(crate) enum Stage {
 
 pub(crate) struct Shared {
     pub(crate) policy: Policy,
+    /// Whether keys and arguments of scripts may be told.
+    pub(crate) show_arguments: bool,
     free_until: AtomicU64,
     lease_width: AtomicU64,
     proof_wanted_after: AtomicU64,
@@ -134,6 +136,7 @@ impl Shared {
     pub(crate) fn new(policy: Policy, threshold: Option<Duration>, workers: usize) -> Self {
         Self {
             policy,
+            show_arguments: false,
             free_until: AtomicU64::new(0),
             lease_width: AtomicU64::new(0),
             proof_wanted_after: AtomicU64::new(0),
@@ -369,7 +372,7 @@ impl Shared {
 
     fn blame(&self, call: &Call) {
         // Outside the lock: the hash of a long text takes its time.
-        let culprit = Culprit { script: call.to_string(), client: call.client() };
+        let culprit = call.culprit();
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).history.blame(culprit);
     }
 

@@ -56,6 +56,10 @@ pub(crate) struct EngineArgs {
     #[arg(long, value_name = "text|json", help_heading = "Log")]
     log_format: Option<String>,
 
+    /// Tell keys and arguments of scripts, too, in the log and by the admin endpoint: they may be secrets
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Log")]
+    show_arguments: Option<String>,
+
     /// Log more; -vv logs even more. RUST_LOG, where set, decides instead
     #[arg(long, short, action = clap::ArgAction::Count, help_heading = "Log")]
     verbose: u8,
@@ -98,6 +102,9 @@ impl EngineArgs {
             hold: hold.map_or(default.hold, |kinds| hold_kinds(&kinds)),
             busy_threshold: threshold.unwrap_or(default.busy_threshold),
             kill: self.kill_policy(from)?,
+            show_arguments: from
+                .one("show-arguments", self.show_arguments.as_ref(), parse::switch)?
+                .unwrap_or(default.show_arguments),
             ordering: from
                 .one("ordering", self.ordering.as_ref(), parse::ordering)?
                 .unwrap_or(default.ordering),

@@ -47,8 +47,22 @@ pub(crate) struct Episode {
     pub(crate) script: Option<String>,
     #[serde(deserialize_with = "text_if_any")]
     pub(crate) client: Option<String>,
+    #[serde(default, deserialize_with = "text_if_any")]
+    client_name: Option<String>,
+    #[serde(default, deserialize_with = "text_if_any")]
+    user: Option<String>,
     pub(crate) connections: u64,
     pub(crate) given_up: u64,
+}
+
+impl Episode {
+    /// Whose script it was: the client's address, and what else is known of it.
+    pub(crate) fn whose(&self) -> Option<String> {
+        let client = self.client.clone()?;
+        let user = self.user.as_ref().map(|user| format!("user {user}"));
+        let more: Vec<_> = self.client_name.iter().cloned().chain(user).collect();
+        Some(if more.is_empty() { client } else { format!("{client} ({})", more.join(", ")) })
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]

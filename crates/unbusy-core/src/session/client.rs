@@ -1,5 +1,6 @@
 //! The client side: which replies the client is owed, and in what form.
 
+use super::who::Who;
 use crate::command::{ReplyMode, Topic};
 
 /// A transaction is kept for being sent again up to this size.
@@ -19,6 +20,8 @@ pub(super) struct ClientSide {
     pub(super) resp3: bool,
     pub(super) monitoring: bool,
     pub(super) subscriptions: Subscriptions,
+    /// If it has said so.
+    pub(super) who: Option<Box<Who>>,
 }
 
 impl ClientSide {
@@ -26,6 +29,14 @@ impl ClientSide {
     pub(super) const fn is_plain(&self) -> bool {
         let silenced = self.muted || self.skip;
         self.transaction.is_none() && !silenced && !self.monitoring && !self.subscriptions.any()
+    }
+
+    /// Takes note of an accepted command that may say who the client is.
+    pub(super) fn learn(&mut self, command: &[u8]) {
+        let mut who = self.who.take().unwrap_or_default();
+        who.learn(command);
+        // Most say nothing, and need no room.
+        self.who = (who.user.is_some() || who.name.is_some()).then_some(who);
     }
 
     /// RESET (redis `src/networking.c`, `resetCommand`).

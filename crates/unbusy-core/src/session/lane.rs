@@ -208,17 +208,22 @@ impl Lane {
         queued.filter(|at| self.entries[*at].command.kind == Kind::Script)
     }
 
-    /// The same for the command there.
+    /// The script that the command there makes run, likewise.
     pub(super) fn script_at(&self, at: usize) -> Option<(&[u8], Time)> {
         let sent = self.entries[at].sent;
         let first = match self.entries[at].command.kind {
             Kind::Exec => self.queued_scripts(at).next()?,
             _ => at,
         };
-        let start = self.head + self.entries.range(..first).map(|entry| entry.bytes).sum::<usize>();
-        let entry = &self.entries[first];
+        Some((self.command_at(first), sent))
+    }
+
+    /// The command there.
+    pub(super) fn command_at(&self, at: usize) -> &[u8] {
+        let start = self.head + self.entries.range(..at).map(|entry| entry.bytes).sum::<usize>();
+        let entry = &self.entries[at];
         let ping = if entry.pinged { PING.len() } else { 0 };
-        Some((&self.bytes[start + ping..start + entry.bytes], sent))
+        &self.bytes[start + ping..start + entry.bytes]
     }
 
     /// The next command goes to the server. `transaction`: one is open, and has queued a script or not; commands in

@@ -20,6 +20,7 @@ mod outcome;
 mod ping;
 mod plan;
 mod replies;
+mod who;
 
 use std::time::Duration;
 
@@ -336,6 +337,16 @@ impl Session {
     /// The command of the first of them, and when it was sent; for a transaction its first script.
     pub fn script(&self) -> Option<(&[u8], Time)> {
         self.lane.script()
+    }
+
+    /// As whom the client has logged in, if it has. A server without logins knows everybody as `default`.
+    pub fn user(&self) -> Option<&str> {
+        self.client.who.as_ref()?.user.as_deref()
+    }
+
+    /// What the client calls itself: CLIENT SETNAME.
+    pub fn client_name(&self) -> Option<&str> {
+        self.client.who.as_ref()?.name.as_deref()
     }
 
     /// Whether it is that one if a script of this connection runs.

@@ -274,6 +274,9 @@ impl Session {
         {
             out.note_script(command, sent);
         }
+        if !is_error && matches!(kind, Kind::Identity(Identity::Auth | Identity::Hello) | Kind::Barrier) {
+            self.client.learn(self.lane.command_at(self.lane.answered));
+        }
         self.flags.held = false;
         self.flags.probing = false;
         self.flags.final_try = false;

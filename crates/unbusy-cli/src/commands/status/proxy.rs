@@ -123,7 +123,7 @@ fn busy_words(busy: &Episode, server: &str) -> String {
         "module" => "a module's command",
         cause => match &busy.script {
             Some(script) => {
-                let by = busy.client.as_deref().unwrap_or("an unknown client");
+                let by = busy.whose().unwrap_or_else(|| "an unknown client".to_owned());
                 return format!(
                     "{server} has rejected commands for {lasted}, while it runs the {cause} {script} of {by}"
                 );

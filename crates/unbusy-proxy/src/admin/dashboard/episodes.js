@@ -1,6 +1,6 @@
 // The list of episodes, the newest first, page by page.
 
-import { count, culprit, duration, moment } from "./format.js";
+import { count, culprit, duration, moment, whose } from "./format.js";
 import { byId, element, show, write } from "./page.js";
 
 const PAGE = 25;
@@ -57,11 +57,12 @@ export class Episodes {
   }
 
   #row(episode, isMarked) {
-    const { number, began_ms, lasted_ms, cause, client, connections, commands, given_up } = episode;
+    const { number, began_ms, lasted_ms, cause, connections, commands, given_up } = episode;
     const button = element("button", { type: "button", className: "link", title: "Show in the timeline" }, moment(began_ms));
     button.dataset.number = number;
     button.addEventListener("click", () => this.#chosen(episode));
     const { known, text } = culprit(episode);
+    const client = whose(episode);
     const row = element("tr", {},
       cell(button),
       cell(duration(lasted_ms), "number"),

@@ -45,3 +45,9 @@ export function culprit(episode) {
   if (episode.script !== null) return { known: true, text: episode.script };
   return { known: false, text: episode.cause === "loading" ? "none" : "not through this proxy" };
 }
+
+/// Whose script it was: the client's address, and what else is known of it.
+export function whose({ client, client_name, user }) {
+  const more = [client_name, user === null ? null : `user ${user}`].filter((part) => part !== null);
+  return more.length ? `${client} (${more.join(", ")})` : client;
+}

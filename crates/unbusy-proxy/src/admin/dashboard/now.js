@@ -1,6 +1,6 @@
 // What the server is like now, and who waits for it; and what is to be known of the connection to the proxy.
 
-import { count, culprit, duration, moment } from "./format.js";
+import { count, culprit, duration, moment, whose } from "./format.js";
 import { byId, show, write } from "./page.js";
 
 const WORDS = { open: "Open", stalled: "Silent", busy: "Busy" };
@@ -36,7 +36,7 @@ function showCulprit(busy) {
   write("script-label", busy.cause === "function" ? "Function" : "Script");
   write("script", text);
   byId("script").classList.toggle("code", known);
-  write("client", busy.client ?? "unknown");
+  write("client", whose(busy) ?? "unknown");
 }
 
 function showNotices({ state, lost, restarted }) {

@@ -112,5 +112,6 @@ fn over(episodes: Vec<endpoint::Episode>) -> News {
 }
 
 fn culprit(episode: endpoint::Episode) -> Culprit {
-    Culprit { cause: episode.cause, script: episode.script, client: episode.client }
+    let client = episode.whose();
+    Culprit { cause: episode.cause, script: episode.script, client }
 }
