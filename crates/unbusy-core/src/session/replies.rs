@@ -67,12 +67,13 @@ impl Session {
     }
 
     /// The straight way, which most replies take: those that are whole and no error, to plain commands that were not held,
-    /// of a client in its default state. Returns the length of all of them together; zero if there is none.
+    /// of a client in its default state that has got all replies so far. Returns the length of all of them together; zero if there is none.
     fn pass_on(&mut self, bytes: &[u8], out: &mut Out) -> usize {
         let straight = self.client.is_plain()
             && self.ping == Ping::None
             && self.head.is_empty()
             && !self.is_held()
+            && self.early_bytes == 0
             && self.lane.answered == 0;
         if !straight {
             return 0;
