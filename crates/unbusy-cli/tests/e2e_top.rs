@@ -73,6 +73,13 @@ fn a_proxy_is_watched() {
             && row.is_some_and(|row| row.trim_end().ends_with("3      0"))
     });
 
+    screen.press("s");
+    screen.wait_to_see("what the script cost", |text| {
+        let row = text.lines().find(|line| line.contains(&sha[..10]));
+        text.contains("the dearest first") && row.is_some_and(|row| row.contains(" 1 "))
+    });
+    screen.press("s");
+
     let address = url.trim_start_matches("http://").to_owned();
     drop(first);
     screen.wait_to_see("that the proxy is gone", |text| {
@@ -112,6 +119,9 @@ fn a_server_is_watched() {
         assert!(killer.cmd(&["SCRIPT", "KILL"]).is_ok(), "{flavor}");
         screen.wait_to_see("the end", |text| text.contains("OPEN") && text.contains("episodes 1–1 of 1"));
         assert!(runner.read_reply().error().is_some());
+        screen.press("s");
+        screen.wait_to_see("what scripts cost", |text| text.lines().any(|line| line.contains(" EVAL ")));
+        screen.press("s");
         if flavor != Flavor::Redis62 {
             let library = format!(
                 "#!lua name=lib\nredis.register_function('slow', function(KEYS, ARGV) {} end)",
@@ -135,7 +145,6 @@ fn a_server_is_watched() {
     }
 }
 
-/// The exit code and what was printed.
 /// Nobody sees it any more, and it must not go on for ever.
 #[test]
 fn it_ends_with_its_terminal() {
@@ -145,6 +154,7 @@ fn it_ends_with_its_terminal() {
     assert_eq!(screen.exit_without_terminal(), Some(128 + 1));
 }
 
+/// The exit code and what was printed.
 fn status(args: &[&str]) -> (i32, String) {
     let (code, output, errors) = outcome(unbusy(&["status"]).args(args));
     assert_eq!(errors, "");

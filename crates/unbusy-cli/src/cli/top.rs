@@ -14,17 +14,18 @@ const INTERVALS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)
 
 const MORE: &str = "\
 Of a proxy it shows the state of its server, who waits, and the last episodes, each with the script or function and the client \
-that ran it. The proxy must have --admin ADDRESS.
+that ran it; and what each script costs, also those that are short and many (key s). The proxy must have --admin ADDRESS.
 
 Of a server it shows what the server itself tells, also while it is busy: the state, the function that runs, and, while it is \
-open, how many commands it rejected. Which clients wait, and which script runs, no server tells. It sends one PING every \
+open, how many commands it rejected. Which clients wait, which script runs, and what each costs, no server tells. It sends one PING every \
 --interval; those that are answered with BUSY are counted by the server, too.
 
 Times of day are UTC, as in the log.
 
 Keys:
   q, Esc, Ctrl-C        end
-  arrows, PageUp, PageDown, Home, End   move through the episodes
+  s                     what scripts cost instead of the episodes, and back
+  arrows, PageUp, PageDown, Home, End   move through the table
   p                     pause, go on
   ?                     what the words mean
 

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-pub(crate) use state::{Condition, Counters, Episode, State};
+pub(crate) use state::{Condition, Counters, Episode, Scripts, State};
 
 use crate::asking::printable;
 use crate::cli::EndpointSettings;
@@ -54,6 +54,15 @@ impl Endpoint {
     /// All that `/api/state` tells.
     pub(crate) async fn state(&self) -> Result<Value, Failure> {
         let (status, body) = self.get("/api/state").await?;
+        if status != 200 {
+            return Err(Failure::refused(status, &body));
+        }
+        serde_json::from_slice(&body).map_err(|error| Failure::Refused(not_understood(&error)))
+    }
+
+    /// What scripts have cost.
+    pub(crate) async fn scripts(&self) -> Result<Scripts, Failure> {
+        let (status, body) = self.get("/api/scripts").await?;
         if status != 200 {
             return Err(Failure::refused(status, &body));
         }

@@ -80,6 +80,23 @@ pub(crate) struct Counters {
     pub(crate) unreached_connections: u64,
 }
 
+/// What `/api/scripts` tells.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Scripts {
+    pub(crate) now_ms: u64,
+    /// The dearest first.
+    pub(crate) scripts: Vec<Script>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Script {
+    #[serde(rename = "script", deserialize_with = "text")]
+    pub(crate) name: String,
+    pub(crate) runs: u64,
+    pub(crate) blocked_ms: f64,
+    pub(crate) longest_ms: f64,
+}
+
 /// Names of functions are their callers' choice: no control characters reach a terminal.
 fn text<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     String::deserialize(from).map(|text| printable(&text))

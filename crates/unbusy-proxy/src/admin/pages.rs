@@ -13,7 +13,7 @@ use axum::routing::get;
 use tokio::sync::Semaphore;
 
 use super::ready::Probe;
-use super::scripts::Scripts;
+use super::scripts::Bill;
 use super::state::State;
 use super::{Subject, dashboard, events, exposition, metrics};
 use crate::sync;
@@ -99,7 +99,7 @@ impl Desk {
 
     fn scripts(&self) -> Bytes {
         self.scripts.get(|| {
-            let scripts = Scripts::of(self.subject.shared.ledger.costs(), sync::now());
+            let scripts = Bill::of(self.subject.shared.ledger.costs(), sync::now());
             serde_json::to_vec(&scripts).unwrap_or_default().into()
         })
     }

@@ -12,7 +12,8 @@ use crate::notices::millis;
 
 /// All scripts that went through, the dearest first.
 #[derive(Debug, Serialize)]
-pub(super) struct Scripts {
+pub(super) struct Bill {
+    now_ms: u64,
     scripts: Vec<One>,
     /// All that are not told apart.
     others: Sum,
@@ -36,12 +37,13 @@ struct Sum {
     last_ms: Option<u64>,
 }
 
-impl Scripts {
+impl Bill {
     pub(super) fn of(costs: Costs, now: Time) -> Self {
         let mut scripts: Vec<_> = costs.scripts.into_iter().collect();
         scripts.sort_by_key(|(_, account)| Reverse(account.cost.blocked.sum));
         let scripts = scripts.into_iter().map(|(name, account)| One::of(&name, account, now));
-        Self { scripts: scripts.collect(), others: Sum::of(&costs.others, now) }
+        let now_ms = millis(unix_time(SystemTime::now()));
+        Self { now_ms, scripts: scripts.collect(), others: Sum::of(&costs.others, now) }
     }
 }
 

@@ -9,12 +9,14 @@ pub(super) enum Act {
     End,
     Pause,
     Help,
-    /// Towards older episodes if positive.
+    /// Scripts instead of episodes, or the other way round.
+    Scripts,
+    /// Down the table if positive.
     Scroll(isize),
     Nothing,
 }
 
-/// `page`: how many episodes can be seen at once.
+/// `page`: how many rows can be seen at once.
 pub(super) fn act(key: KeyEvent, page: usize) -> Act {
     if key.kind == KeyEventKind::Release {
         return Act::Nothing;
@@ -24,6 +26,7 @@ pub(super) fn act(key: KeyEvent, page: usize) -> Act {
         _ if is_end(key) => Act::End,
         KeyCode::Esc => Act::End,
         KeyCode::Char('p') => Act::Pause,
+        KeyCode::Char('s') => Act::Scripts,
         KeyCode::Char('?' | 'h') => Act::Help,
         KeyCode::Down => Act::Scroll(1),
         KeyCode::Up => Act::Scroll(-1),

@@ -23,7 +23,7 @@ use clock::Clock;
 use keys::Act;
 use picture::{Now, Picture};
 use sight::News;
-use view::Look;
+use view::{Look, Rows};
 
 use crate::cli::{Subject, TopArgs, UsageError};
 use crate::commands::screen::{Input, Screen};
@@ -58,7 +58,8 @@ struct Watch {
     paused: Option<(Picture, Now)>,
     offset: usize,
     help: bool,
-    /// How many episodes can be seen at once.
+    rows: Rows,
+    /// How many rows can be seen at once.
     page: usize,
     colours: bool,
 }
@@ -73,6 +74,7 @@ impl Watch {
             paused: None,
             offset: 0,
             help: false,
+            rows: Rows::Episodes,
             page: 0,
             colours: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         }
@@ -96,7 +98,7 @@ impl Watch {
                 Ok(news) => {
                     let new = self.picture.take(news, self.clock.now());
                     // Who looks at old ones keeps them before him.
-                    if self.offset > 0 && self.paused.is_none() {
+                    if self.offset > 0 && self.paused.is_none() && self.rows == Rows::Episodes {
                         self.scroll(new.cast_signed());
                     }
                 }
@@ -111,6 +113,7 @@ impl Watch {
             now: self.clock.now(),
             offset: self.offset,
             help: self.help,
+            rows: self.rows,
             paused: self.paused.is_some(),
             colours: self.colours,
         };
@@ -144,6 +147,13 @@ impl Watch {
         match act {
             Act::End => return true,
             Act::Help => self.help = !self.help,
+            Act::Scripts => {
+                self.offset = 0;
+                self.rows = match self.rows {
+                    Rows::Episodes => Rows::Scripts,
+                    Rows::Scripts => Rows::Episodes,
+                };
+            }
             Act::Scroll(lines) => self.scroll(lines),
             Act::Pause => {
                 self.paused = match self.paused {
@@ -158,7 +168,11 @@ impl Watch {
 
     fn scroll(&mut self, lines: isize) {
         let shown = self.paused.as_ref().map_or(&self.picture, |(picture, _)| picture);
-        let last = shown.episodes.len().saturating_sub(self.page.max(1));
+        let rows = match self.rows {
+            Rows::Episodes => shown.episodes.len(),
+            Rows::Scripts => shown.scripts.len(),
+        };
+        let last = rows.saturating_sub(self.page.max(1));
         self.offset = self.offset.saturating_add_signed(lines).min(last);
     }
 }

@@ -1,9 +1,9 @@
 //! All that is known of what is watched: what is drawn.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use super::sight::{Episode, News, Sight};
+use super::sight::{Cost, Episode, News, Sight};
 
 /// So much of the past is in the chart.
 pub(super) const CHART_SPAN: Duration = Duration::from_secs(120);
@@ -14,6 +14,14 @@ const EPISODES_MAX: usize = 10_000;
 
 /// Milliseconds since 1970, by this machine's clock, but never running backwards.
 pub(super) type Now = u64;
+
+/// What a script costs.
+#[derive(Debug, Clone)]
+pub(super) struct Script {
+    pub(super) cost: Cost,
+    /// Of the time between the last two looks, if there were two.
+    pub(super) share: Option<f64>,
+}
 
 #[derive(Debug, Clone)]
 pub(super) struct Picture {
@@ -29,6 +37,10 @@ pub(super) struct Picture {
     restarted: Option<Now>,
     /// The newest first.
     pub(super) episodes: VecDeque<Episode>,
+    /// The dearest first.
+    pub(super) scripts: Vec<Script>,
+    /// When they were told.
+    scripts_at: Now,
     /// The number of the last episode of this process.
     told: u64,
     /// What the chart shows, and when it was so; nothing while nothing could be learned.
@@ -46,6 +58,8 @@ impl Picture {
             unready: None,
             restarted: None,
             episodes: VecDeque::new(),
+            scripts: Vec::new(),
+            scripts_at: 0,
             told: 0,
             samples: VecDeque::new(),
             peak: 0,
@@ -57,6 +71,7 @@ impl Picture {
         match news {
             News::Sight(sight) => self.see(*sight, now),
             News::Episodes(episodes) => return self.add(episodes),
+            News::Scripts(costs, at) => self.price(costs, at),
             News::Unready(reason) => self.unready = reason,
             News::Lost(reason) => {
                 let since = self.lost.as_ref().map_or(now, |(since, _)| *since);
@@ -90,6 +105,27 @@ impl Picture {
         let new = self.episodes.len() - before;
         self.episodes.truncate(EPISODES_MAX);
         new
+    }
+
+    fn price(&mut self, costs: Vec<Cost>, at: Now) {
+        let passed = Duration::from_millis(at.saturating_sub(self.scripts_at));
+        let before: HashMap<_, _> =
+            self.scripts.iter().map(|Script { cost, .. }| (cost.name.as_str(), cost.blocked)).collect();
+        // A first look cannot tell what was when; what is less than before is of another process.
+        let is_known = self.scripts_at > 0 && !passed.is_zero();
+        let share = |cost: &Cost| {
+            let more = cost.blocked.checked_sub(before.get(cost.name.as_str()).copied().unwrap_or_default());
+            more.filter(|_| is_known).map(|more| more.as_secs_f64() / passed.as_secs_f64())
+        };
+        let scripts = costs.into_iter().map(|cost| Script { share: share(&cost), cost }).collect();
+        self.scripts = scripts;
+        self.scripts_at = at;
+    }
+
+    /// The share of the time in which scripts kept the server from everybody else, when they were told last.
+    pub(super) fn scripts_share(&self) -> Option<f64> {
+        let shares: Option<Vec<f64>> = self.scripts.iter().map(|script| script.share).collect();
+        shares.filter(|shares| !shares.is_empty()).map(|shares| shares.iter().sum())
     }
 
     /// Notes what the chart is to show of the time since the last sample.
@@ -191,6 +227,26 @@ mod tests {
         assert_eq!(numbers(&picture), [2, 1, 4, 3, 2, 1]);
         picture.take(episodes(3..=20_000), 0);
         assert_eq!(numbers(&picture).len(), EPISODES_MAX);
+    }
+
+    #[test]
+    fn a_script_is_told_by_its_share_of_the_time_between_two_looks() {
+        let cost = |name: &str, blocked| Cost {
+            name: name.to_owned(),
+            runs: 1,
+            blocked: Duration::from_millis(blocked),
+            longest: None,
+        };
+        let mut picture = Picture::new(String::new());
+        let shares =
+            |picture: &Picture| picture.scripts.iter().map(|script| script.share).collect::<Vec<_>>();
+        picture.take(News::Scripts(vec![cost("a", 900)], 5_000), 0);
+        assert_eq!((shares(&picture), picture.scripts_share()), (vec![None], None));
+        picture.take(News::Scripts(vec![cost("a", 1_400), cost("new", 250)], 6_000), 0);
+        assert_eq!(shares(&picture), [Some(0.5), Some(0.25)]);
+        assert_eq!(picture.scripts_share(), Some(0.75));
+        picture.take(News::Scripts(vec![cost("a", 10)], 7_000), 0);
+        assert_eq!(shares(&picture), [None], "it began anew");
     }
 
     #[test]

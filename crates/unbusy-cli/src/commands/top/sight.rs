@@ -12,6 +12,8 @@ pub(super) enum News {
     Sight(Box<Sight>),
     /// These are over, the oldest first. They may have been told before.
     Episodes(Vec<Episode>),
+    /// What all scripts have cost so far, the dearest first, at this moment of the teller's clock.
+    Scripts(Vec<Cost>, u64),
     /// Whether clients can be served, as a proxy tries it; the reason if not.
     Unready(Option<String>),
     /// The source cannot be reached.
@@ -93,6 +95,17 @@ pub(super) struct Episode {
     pub(super) culprit: Culprit,
     /// Connections that waited, and commands that were given up, if anybody knows.
     pub(super) waited: Option<(u64, u64)>,
+}
+
+/// What a script has cost since the start of whoever tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Cost {
+    /// The SHA-1 of its text, or the function; or the command, where nobody knows more.
+    pub(super) name: String,
+    pub(super) runs: u64,
+    /// How long it kept the server from everybody else.
+    pub(super) blocked: Duration,
+    pub(super) longest: Option<Duration>,
 }
 
 impl Sight {

@@ -4,19 +4,39 @@ use std::sync::mpsc::SendError;
 use std::time::Duration;
 
 use super::Desk;
-use crate::commands::top::sight::{Culprit, Doing, Episode, News, Sight, Totals, Waiting};
-use crate::endpoint::{self, Condition, Endpoint, Event, Failure, State};
+use crate::commands::top::sight::{Cost, Culprit, Doing, Episode, News, Sight, Totals, Waiting};
+use crate::endpoint::{self, Condition, Endpoint, Event, Failure, Scripts, State};
 
 /// How soon a proxy that cannot be reached is asked again.
 const AGAIN: Duration = Duration::from_millis(500);
 /// Each time the proxy connects to its server.
 const READY_EVERY: Duration = Duration::from_secs(2);
+const PRICES_EVERY: Duration = Duration::from_secs(2);
 
 pub(super) async fn watch(endpoint: &Endpoint, desk: &Desk) {
     // Both end only when nobody is there any more.
     tokio::select! {
         _ = follow(endpoint, desk) => {}
         _ = probe(endpoint, desk) => {}
+        _ = price(endpoint, desk) => {}
+    }
+}
+
+/// What scripts cost, again and again.
+async fn price(endpoint: &Endpoint, desk: &Desk) -> Result<(), SendError<News>> {
+    loop {
+        // A proxy of an older version has no such page.
+        if let Ok(Scripts { now_ms, scripts }) = endpoint.scripts().await {
+            let exact = |millis: f64| Duration::from_secs_f64(millis.max(0.0) / 1000.0);
+            let costs = scripts.into_iter().map(|script| Cost {
+                name: script.name,
+                runs: script.runs,
+                blocked: exact(script.blocked_ms),
+                longest: Some(exact(script.longest_ms)),
+            });
+            desk.tell(News::Scripts(costs.collect(), now_ms))?;
+        }
+        tokio::time::sleep(PRICES_EVERY).await;
     }
 }
 

@@ -9,7 +9,7 @@ use super::Desk;
 use super::sightings::Sightings;
 use crate::asking::{Asker, Condition, Link, field, info_lines};
 use crate::commands::top::clock::Clock;
-use crate::commands::top::sight::{News, Rejections, Sight, Totals, Waiting};
+use crate::commands::top::sight::{Cost, News, Rejections, Sight, Totals, Waiting};
 
 /// Who has not answered by then is silent.
 const SILENT_AFTER: Duration = Duration::from_millis(500);
@@ -79,6 +79,7 @@ impl Watcher<'_> {
         match self.patiently(info(link)).await? {
             Ok(text) => {
                 self.statistics.read(&text);
+                self.desk.tell(News::Scripts(costs(&text), self.clock.now()))?;
                 Ok(None)
             }
             Err(condition) => Ok(Some(condition)),
@@ -163,6 +164,19 @@ async fn info(link: &mut Link) -> Result<String, Condition> {
         text += &reply.lines().unwrap_or_default();
     }
     Ok(text)
+}
+
+/// What a server tells of scripts: only the commands that run them.
+fn costs(info: &str) -> Vec<Cost> {
+    const FAMILIES: [&str; 6] = ["eval", "evalsha", "eval_ro", "evalsha_ro", "fcall", "fcall_ro"];
+    let told = info_lines(info).filter_map(|(name, value)| {
+        let name = name.strip_prefix("cmdstat_").filter(|name| FAMILIES.contains(name))?.to_uppercase();
+        let (runs, blocked) = (field(&value, "calls")?, Duration::from_micros(field(&value, "usec")?));
+        (runs > 0).then_some(Cost { name, runs, blocked, longest: None })
+    });
+    let mut costs: Vec<_> = told.collect();
+    costs.sort_by_key(|cost| std::cmp::Reverse(cost.blocked));
+    costs
 }
 
 impl Statistics {

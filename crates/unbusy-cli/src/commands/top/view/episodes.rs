@@ -5,7 +5,7 @@ use ratatui::layout::{Constraint, Rect};
 use ratatui::style::Stylize as _;
 use ratatui::widgets::{Block, Borders, Row, Table};
 
-use super::Look;
+use super::{Look, scripts};
 use crate::commands::top::picture::Picture;
 use crate::commands::top::sight::{Culprit, Episode};
 use crate::commands::top::words::{moment, span};
@@ -72,7 +72,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, picture: &Picture, look: L
     let rows = shown.map(|episode| Row::new(columns().map(|column| (column.text)(episode, now_ms))));
     let names = Row::new(columns().map(|column| column.name)).underlined();
     let table = Table::new(rows, columns().map(|column| column.width)).header(names);
-    frame.render_widget(table.block(Block::new().borders(Borders::TOP).title(title.bold())), area);
+    let block = Block::new().borders(Borders::TOP).title(title.bold());
+    frame.render_widget(table.block(block.title(scripts::glance(picture))), area);
     room
 }
 

@@ -7,7 +7,7 @@ use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
 
 const TEXT: &str = "\
 q Esc Ctrl-C end   p pause   ? this
-arrows PageUp PageDown Home End: episodes
+s scripts or episodes   arrows PageUp PageDown Home End: move
 
 OPEN  commands are accepted
 STALLED  the server is silent: mostly a script that has not reached its threshold
@@ -15,6 +15,7 @@ BUSY  it rejects commands, or a proxy holds them
 episode  from the first BUSY to the first accepted command
 waited  connections that were held
 elsewhere  what did not come through this proxy
+blocked, now  for how long a script kept the server from everybody else, and its share of the time now
 given up  commands whose clients got the error after all, after --max-wait
 times of day are UTC";
 

@@ -3,6 +3,7 @@
 mod episodes;
 mod headline;
 mod help;
+mod scripts;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -16,13 +17,22 @@ use ratatui::widgets::{Paragraph, Wrap};
 use super::picture::{Now, Picture};
 use super::words::moment;
 
+/// What is in the table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Rows {
+    #[default]
+    Episodes,
+    Scripts,
+}
+
 /// How it is to be looked at.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Look {
     pub(super) now: Now,
-    /// So many of the newest episodes are passed over.
+    /// So many of the first rows are passed over.
     pub(super) offset: usize,
     pub(super) help: bool,
+    pub(super) rows: Rows,
     pub(super) paused: bool,
     pub(super) colours: bool,
 }
@@ -34,7 +44,7 @@ impl Look {
     }
 }
 
-/// Draws all; how many episodes can be seen at once?
+/// Draws all; how many rows of the table can be seen at once?
 pub(super) fn draw(frame: &mut Frame<'_>, picture: &Picture, look: Look) -> usize {
     let area = frame.area();
     let headline = headline::lines(picture, look);
@@ -51,7 +61,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, picture: &Picture, look: Look) -> usiz
     frame.render_widget(Paragraph::new(headline).wrap(Wrap { trim: true }), areas[1]);
     waiting::draw(frame, [areas[2], areas[3]], picture, look);
     frame.render_widget(waiting::totals(picture, look, area.width), areas[4]);
-    let shown = episodes::draw(frame, areas[5], picture, look);
+    let table = match look.rows {
+        Rows::Episodes => episodes::draw,
+        Rows::Scripts => scripts::draw,
+    };
+    let shown = table(frame, areas[5], picture, look);
     if look.help {
         help::draw(frame, area);
     }

@@ -6,9 +6,9 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::Color;
 
-use super::{Look, draw};
+use super::{Look, Rows, draw};
 use crate::commands::top::picture::{Now, Picture};
-use crate::commands::top::sight::{Culprit, Doing, Episode, News, Rejections, Sight, Totals, Waiting};
+use crate::commands::top::sight::{Cost, Culprit, Doing, Episode, News, Rejections, Sight, Totals, Waiting};
 use crate::endpoint::Counters;
 
 /// Noon of some day.
@@ -208,12 +208,32 @@ fn older_episodes_a_pause_and_help() {
 }
 
 #[test]
+fn scripts_instead_of_episodes() {
+    let mut picture = through_proxy(Doing::Open, 0);
+    let none = screen(&picture, Look { rows: Rows::Scripts, ..look() }, (80, 10));
+    let costs = |more: u64| {
+        let cost = |name: &str, runs, blocked| Cost {
+            name: name.to_owned(),
+            runs,
+            blocked: Duration::from_millis(blocked),
+            longest: Some(Duration::from_millis(38)),
+        };
+        vec![cost(SHA, 12_000, 96_000 + more), cost("function \"report\"", 7, 4_000 + more / 100)]
+    };
+    picture.take(News::Scripts(costs(0), NOON), NOON);
+    picture.take(News::Scripts(costs(740), NOON + 2_000), NOON + 2_000);
+    let some = screens(&picture, Look { rows: Rows::Scripts, ..look() });
+    let glance = screen(&picture, look(), (80, 12));
+    insta::assert_snapshot!(format!("{none}\n{some}\n{glance}"));
+}
+
+#[test]
 fn no_size_is_too_small() {
     let mut picture = through_proxy(Doing::Busy(script()), 12_300);
     picture.take(News::Lost("gone".to_owned()), NOON);
     for (width, height) in (0..44).flat_map(|width| (0..20).map(move |height| (width, height))) {
-        for help in [false, true] {
-            terminal(&picture, Look { help, offset: 99, ..look() }, (width, height));
+        for (help, rows) in [(false, Rows::Episodes), (true, Rows::Episodes), (false, Rows::Scripts)] {
+            terminal(&picture, Look { help, rows, offset: 99, ..look() }, (width, height));
         }
     }
 }
