@@ -1,7 +1,7 @@
 //! How many scripts are in flight, which tells the gate how often it is worth trying.
 
 use unbusy_core::session::{Out, Pass};
-use unbusy_core::{Policy, Session, Time};
+use unbusy_core::{Company, Policy, Session, Time};
 
 const BUSY: &str =
     "-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n";
@@ -61,6 +61,23 @@ fn the_answer_to_a_script_is_told() {
         session.server_bytes(b":1\r\n", Time::ZERO, &mut out).unwrap();
         assert_eq!(out.script_answered, tells);
     }
+}
+
+#[test]
+fn the_first_script_is_told_and_whether_it_may_be_another_that_runs() {
+    let of = |commands: &[&str]| {
+        let session = that_sent(commands);
+        let script = session.script().map(|(command, _)| String::from_utf8_lossy(command).trim().to_owned());
+        (script, session.script_company())
+    };
+    let told = |script: &str, company| (Some(script.to_owned()), company);
+    assert_eq!(of(&["GET k", "EVAL a 0", "GET k"]), told("EVAL a 0", Company::Alone));
+    assert_eq!(of(&["EVAL a 0", "EVAL b 0"]), told("EVAL a 0", Company::Others));
+    assert_eq!(of(&["MULTI", "SET k v", "EVAL a 0", "EXEC"]), told("EVAL a 0", Company::Transaction));
+    assert_eq!(of(&["MULTI", "EVAL a 0", "FCALL f 0", "EXEC"]), told("EVAL a 0", Company::Others));
+    assert_eq!(of(&["MULTI", "EVAL a 0", "EXEC", "EVAL b 0"]), told("EVAL a 0", Company::Others));
+    assert_eq!(of(&["MULTI", "EVAL a 0", "DISCARD", "EVAL b 0"]), told("EVAL b 0", Company::Alone));
+    assert_eq!(of(&["GET k"]).0, None);
 }
 
 /// What the session tells of scripts when these commands are answered so.

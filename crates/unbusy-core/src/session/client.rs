@@ -160,13 +160,39 @@ mod tests {
         subscriptions.confirmed(Topic::Channel, 1);
         subscriptions.confirmed(Topic::Pattern, 2);
         subscriptions.confirmed(Topic::Channel, 3);
+        subscriptions.confirmed(Topic::Pattern, 4);
+        subscriptions.confirmed(Topic::Pattern, 5);
         subscriptions.confirmed(Topic::Shard, 1);
         assert_eq!(subscriptions.of(Topic::Channel), 2);
-        assert_eq!(subscriptions.of(Topic::Pattern), 1);
+        assert_eq!(subscriptions.of(Topic::Pattern), 3);
         assert_eq!(subscriptions.of(Topic::Shard), 1);
-        subscriptions.confirmed(Topic::Channel, 2);
-        subscriptions.confirmed(Topic::Channel, 1);
+        subscriptions.confirmed(Topic::Channel, 4);
+        subscriptions.confirmed(Topic::Channel, 3);
         assert_eq!(subscriptions.of(Topic::Channel), 1, "none left is still one confirmation");
-        assert!(subscriptions.any());
+    }
+
+    #[test]
+    fn a_client_is_a_subscriber_as_long_as_one_subscription_is_left() {
+        for topic in [Topic::Channel, Topic::Pattern, Topic::Shard] {
+            let mut subscriptions = Subscriptions::default();
+            assert!(!subscriptions.any());
+            subscriptions.confirmed(topic, 1);
+            assert!(subscriptions.any(), "{topic:?}");
+            subscriptions.confirmed(topic, 0);
+            assert!(!subscriptions.any(), "{topic:?}");
+        }
+    }
+
+    #[test]
+    fn confirmations_and_messages_are_told_by_their_first_word() {
+        for (topic, name) in [(Topic::Channel, ""), (Topic::Pattern, "p"), (Topic::Shard, "s")] {
+            for (subscribed, what) in [(true, "subscribe"), (false, "unsubscribe")] {
+                let word = format!("{name}{what}");
+                let read = PubSub::read(word.as_bytes());
+                assert_eq!(read, Some(PubSub::Confirmation { topic, subscribed }), "{word}");
+            }
+            assert_eq!(PubSub::read(format!("{name}message").as_bytes()), Some(PubSub::Message));
+        }
+        assert_eq!(PubSub::read(b"invalidate"), None);
     }
 }
