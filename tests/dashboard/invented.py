@@ -25,6 +25,7 @@ def episodes(many: int, until_ms: int) -> list[dict]:
             "number": number, "began_ms": begin, "lasted_ms": lasted, "cause": cause,
             "script": name if known else None,
             "client": f"10.0.{dice.randrange(4)}.{dice.randrange(250)}:{dice.randrange(1024, 65535)}" if known else None,
+            "client_name": "worker-3" if known and number % 5 == 0 else None, "user": None,
             "connections": connections, "commands": connections + int(dice.lognormvariate(1, 1)),
             "given_up": dice.choice([1, 3]) if lasted > 20_000 else 0, "rejected": lasted // 9 + 1,
         })  # fmt: skip

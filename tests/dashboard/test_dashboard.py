@@ -90,6 +90,22 @@ def test_scripts_are_listed_by_what_they_cost_with_their_texts(proxy, open_page)
     expect(first.locator("summary")).to_be_focused()
 
 
+def test_what_was_given_up_is_named(proxy, open_page):
+    page = open_page(**DESKTOP)
+    whose = {"client": "10.0.0.7:53412", "client_name": None, "user": None}
+    losses = [
+        {"at_ms": 1_700_000_000_000, "command": "LPUSH", "commands": 3, "waited_ms": 120_004, **whose},
+        {"at_ms": 1_700_000_000_000, "command": HOSTILE, "commands": 1, "waited_ms": None, **whose, "user": "app"},
+    ]
+    invent(page, 3, lambda state: state["counters"].update(given_up=4))
+    page.route("**/api/given-up", lambda route: route.fulfill(json={"given_up": losses}))
+    page.goto(proxy.url)
+    entries = page.locator("#losses").get_by_role("listitem")
+    expect(entries).to_have_count(2)
+    expect(entries.first).to_contain_text("LPUSH and 2 more of 10.0.0.7:53412, after 2 min")
+    expect(entries.last).to_contain_text(f"{HOSTILE} of 10.0.0.7:53412 (user app), behind another")
+
+
 def test_an_episode_is_seen_live(server, proxy, open_page):
     page = opened(open_page, proxy)
     expect(page.get_by_text("has not been busy since")).to_be_visible()

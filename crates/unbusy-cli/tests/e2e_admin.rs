@@ -397,9 +397,25 @@ const STATE_FIELDS: [&str; 14] = [
     "counters",
 ];
 const COUNTERS: [&str; 5] = ["episodes", "busy_ms", "given_up", "holes", "ambiguous"];
-const EPISODE_FIELDS: [&str; 8] =
-    ["began_ms", "lasted_ms", "cause", "script", "client", "connections", "commands", "given_up"];
+const EPISODE_FIELDS: [&str; 10] = [
+    "began_ms",
+    "lasted_ms",
+    "cause",
+    "script",
+    "client",
+    "client_name",
+    "user",
+    "connections",
+    "commands",
+    "given_up",
+];
+const LOSS_FIELDS: [&str; 7] = ["at_ms", "command", "commands", "waited_ms", "client", "client_name", "user"];
 const SCRIPT_FIELDS: [&str; 6] = ["script", "runs", "blocked_ms", "longest_ms", "last_ms", "text"];
+
+fn assert_has_all(object: &Value, fields: &[&str]) {
+    let missing: Vec<_> = fields.iter().filter(|field| object.get(field).is_none()).collect();
+    assert!(missing.is_empty(), "no {missing:?} in {object}");
+}
 
 #[test]
 fn what_the_dashboard_reads_is_there() {
@@ -407,16 +423,12 @@ fn what_the_dashboard_reads_is_there() {
     let scripts: String = scripts.map(|(_, text)| text).collect();
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let words: BTreeSet<&str> = scripts.split(|c| !is_word(c)).collect();
-    let lists = [&STATE_FIELDS[..], &COUNTERS, &EPISODE_FIELDS, &SCRIPT_FIELDS].concat();
+    let lists = [&STATE_FIELDS[..], &COUNTERS, &EPISODE_FIELDS, &SCRIPT_FIELDS, &LOSS_FIELDS].concat();
     // Both ways: a list that lags behind the scripts would prove nothing.
     let timely: BTreeSet<_> = words.iter().copied().filter(|word| word.ends_with("_ms")).collect();
     assert_eq!(timely.difference(&lists.iter().copied().collect()).collect::<Vec<_>>(), Vec::<&&str>::new());
     assert!(lists.iter().all(|field| words.contains(field)), "the scripts read all of {lists:?}");
 
-    let assert_has = |object: &Value, fields: &[&str]| {
-        let missing: Vec<_> = fields.iter().filter(|field| object.get(field).is_none()).collect();
-        assert!(missing.is_empty(), "no {missing:?} in {object}");
-    };
     let server = Server::start(Flavor::Redis70);
     let proxy = proxy(&server, &ADMIN);
     let endpoint = Endpoint::of(&proxy);
@@ -427,17 +439,44 @@ fn what_the_dashboard_reads_is_there() {
     assert_eq!(Client::connect(proxy.address()).cmd(&["INCR", "n"]).integer(), 1);
 
     let state = events.wait("state", |state| state["busy"].is_object());
-    assert_has(&state, &STATE_FIELDS);
-    assert_has(&state["counters"], &COUNTERS);
-    assert_has(&state["busy"], &EPISODE_FIELDS);
+    assert_has_all(&state, &STATE_FIELDS);
+    assert_has_all(&state["counters"], &COUNTERS);
+    assert_has_all(&state["busy"], &EPISODE_FIELDS);
     let episodes = events.wait("episodes", |_| true);
-    assert_has(&episodes[0], &[&EPISODE_FIELDS[..], &["number"]].concat());
+    assert_has_all(&episodes[0], &[&EPISODE_FIELDS[..], &["number"]].concat());
     let whole = endpoint.state();
-    assert_has(&whole, &[&STATE_FIELDS[..], &["episodes"]].concat());
-    assert_has(&whole["episodes"][0], &[&EPISODE_FIELDS[..], &["number"]].concat());
+    assert_has_all(&whole, &[&STATE_FIELDS[..], &["episodes"]].concat());
+    assert_has_all(&whole["episodes"][0], &[&EPISODE_FIELDS[..], &["number"]].concat());
     Client::connect(proxy.address()).cmd(&["EVAL", "return 1", "0"]);
     let scripts: Value = serde_json::from_str(&endpoint.get("/api/scripts").body).expect("JSON");
-    assert_has(&scripts["scripts"][0], &SCRIPT_FIELDS);
+    assert_has_all(&scripts["scripts"][0], &SCRIPT_FIELDS);
+}
+
+#[test]
+fn what_was_given_up_is_told_by_its_name() {
+    let server = Server::start(Flavor::Redis70);
+    let proxy = proxy(&server, &["--admin", "127.0.0.1:0", "--max-wait", "200ms"]);
+    let endpoint = Endpoint::of(&proxy);
+    let losses = || serde_json::from_str::<Value>(&endpoint.get("/api/given-up").body).expect("JSON");
+    assert_eq!(losses()["given_up"], Value::Array(Vec::new()));
+    let mut runner = server.client();
+    runner.send_cmd(&["EVAL", busy_lua(), "0", "800"]);
+    wait_until_busy(server.address());
+    let mut hasty = Client::connect(proxy.address());
+    hasty.send(&[encode(&["incr", "secret-key"]), encode(&["GET", "secret-key"])].concat());
+    assert!(hasty.read_reply().is_busy());
+    wait_until("what was given up", || losses()["given_up"][0].is_object());
+    let told = losses();
+    let loss = &told["given_up"][0];
+    assert_has_all(loss, &LOSS_FIELDS);
+    assert_eq!(
+        (&loss["command"], &loss["client"]),
+        (&"INCR".into(), &hasty.local_address().into()),
+        "{told}"
+    );
+    assert!(loss["waited_ms"].as_u64().is_some_and(|waited| waited >= 200), "{told}");
+    assert!(!told.to_string().contains("secret"), "{told}");
+    assert_eq!(runner.read_reply().integer(), 1);
 }
 
 #[test]

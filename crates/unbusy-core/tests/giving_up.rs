@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use unbusy_core::session::{Out, Pass};
+use unbusy_core::session::{GivenUp, Out, Pass};
 use unbusy_core::{Policy, Session, Time};
 
 const BUSY: &str =
@@ -112,6 +112,23 @@ fn a_command_gets_its_own_rejection_and_not_that_of_another_behind_it() {
     let (_, out) = that_was_rejected("GET k\r\nEXEC\r\n", &[BUSY, &abort]);
     assert_eq!(out.given_up, 2);
     assert!(out.to_client(&[]).starts_with(BUSY.as_bytes()), "{}", out.to_client(&[]).escape_ascii());
+}
+
+#[test]
+fn the_first_that_is_given_up_is_told_by_its_name() {
+    let abort = format!("-EXECABORT Transaction discarded because of: {}", &BUSY[1..]);
+    for (commands, replies, name) in [
+        ("get secret\r\nEXEC\r\n", vec![BUSY, &abort], "GET"),
+        ("SELECT 1\r\nGET k\r\n", vec![BUSY], "SELECT"),
+        ("\"\x1b[2J\" x\r\n", vec![BUSY], "\\x1B[2J"),
+    ] {
+        let (_, out) = that_was_rejected(commands, &replies);
+        let GivenUp { command, since } = out.first_given_up.expect("something was given up");
+        assert_eq!(
+            (command.to_ascii_uppercase().as_str(), since),
+            (name.to_ascii_uppercase().as_str(), Some(Time::ZERO))
+        );
+    }
 }
 
 #[test]

@@ -3,13 +3,18 @@
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
+use unbusy_core::session::GivenUp;
 use unbusy_core::{Cause, EpisodeReport, Event, Time};
 
 use crate::histogram::Histogram;
 use crate::kill::{OUTCOMES, Outcome};
+use crate::running::Client;
 
 /// So many episodes are remembered; each takes some 400 bytes.
 const EPISODES_KEPT: usize = 10_000;
+
+/// So many times that commands were given up.
+const LOSSES_KEPT: usize = 100;
 
 /// All that was counted so far. Of what still goes on it knows nothing.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +63,18 @@ pub(crate) struct Episode {
     pub(crate) report: EpisodeReport,
 }
 
+/// Commands of a connection that were given up together.
+#[derive(Debug, Clone)]
+pub(crate) struct Loss {
+    pub(crate) at: SystemTime,
+    /// The name of the first.
+    pub(crate) command: String,
+    pub(crate) commands: u64,
+    pub(crate) client: Client,
+    /// How long the first waited, if it did itself.
+    pub(crate) waited: Option<Duration>,
+}
+
 /// What made the server busy, in words.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Culprit {
@@ -77,6 +94,7 @@ pub(crate) struct Culprit {
 pub(crate) struct History {
     counts: Counts,
     episodes: VecDeque<Episode>,
+    losses: VecDeque<Loss>,
     ended: u64,
     /// Of the episode that goes on, if one does.
     began: Option<SystemTime>,
@@ -144,8 +162,19 @@ impl History {
         self.counts.kills[outcome as usize] += 1;
     }
 
-    pub(crate) const fn gave_up(&mut self, commands: u64) {
+    pub(crate) fn gave_up(&mut self, commands: u64, first: Option<GivenUp>, client: Client, now: Time) {
         self.counts.given_up += commands;
+        let Some(GivenUp { command, since }) = first else { return };
+        if self.losses.len() == LOSSES_KEPT {
+            self.losses.pop_front();
+        }
+        let waited = since.map(|since| now - since);
+        self.losses.push_back(Loss { at: SystemTime::now(), command, commands, client, waited });
+    }
+
+    /// The last times that commands were given up, the oldest first.
+    pub(crate) fn losses(&self) -> impl DoubleEndedIterator<Item = &Loss> {
+        self.losses.iter()
     }
 
     pub(crate) fn waited(&mut self, reason: WaitReason, wait: Duration) {

@@ -379,8 +379,23 @@ impl<'a> Pair<'a> {
         for (script, sent) in out.scripts() {
             self.shared.ledger.note(self.worker, script, sent, now);
         }
+        self.count_given_up(out, now);
+    }
+
+    fn count_given_up(&self, out: &Out, now: Time) {
         if out.given_up > 0 {
-            self.shared.gave_up(out.given_up, now);
+            let first = out.first_given_up.clone();
+            self.shared.gave_up(out.given_up, first, self.who(), now);
+        }
+    }
+
+    /// As far as the client has said it.
+    fn who(&self) -> Client {
+        let own = |text: Option<&str>| text.map(str::to_owned);
+        Client {
+            address: self.client.peer(),
+            user: own(self.session.user()),
+            name: own(self.session.client_name()),
         }
     }
 
@@ -442,14 +457,8 @@ impl<'a> Pair<'a> {
             self.shared.ledger.see(self.worker, script);
         }
         let call = first.and_then(|(command, sent)| {
-            let own = |text: Option<&str>| text.map(str::to_owned);
-            let client = Client {
-                address: self.client.peer(),
-                user: own(self.session.user()),
-                name: own(self.session.client_name()),
-            };
             let company = self.session.script_company();
-            Call::new(command, client, sent, company, self.shared.show_arguments)
+            Call::new(command, self.who(), sent, company, self.shared.show_arguments)
         });
         self.shared.running.note(caller, call);
     }
@@ -628,9 +637,7 @@ impl<'a> Pair<'a> {
         look.now = Some(now);
         self.session.expire(self.shared.episode(), now, &mut scratch.out);
         self.deliver(cx, &[], &scratch.out);
-        if scratch.out.given_up > 0 {
-            self.shared.gave_up(scratch.out.given_up, now);
-        }
+        self.count_given_up(&scratch.out, now);
         if self.session.is_quiet()
             && let Some(ticket) = self.take_ticket()
         {

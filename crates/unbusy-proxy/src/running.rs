@@ -46,6 +46,13 @@ enum Name {
     Function(String),
 }
 
+impl Client {
+    /// The address, or that it has none.
+    pub(crate) fn place(&self) -> String {
+        self.address.map_or_else(|| "unix socket".to_owned(), |address| address.to_string())
+    }
+}
+
 impl Call {
     /// What the command runs.
     pub(crate) fn new(
@@ -87,12 +94,11 @@ impl Call {
 
     /// As far as it is known, and may be told.
     pub(crate) fn culprit(&self) -> Culprit {
-        let address = self.client.address.map(|address| address.to_string());
         Culprit {
             script: self.to_string(),
             keys: self.keys,
             arguments: self.arguments.clone(),
-            client: address.unwrap_or_else(|| "unix socket".to_owned()),
+            client: self.client.place(),
             name: self.client.name.clone(),
             user: self.client.user.clone(),
         }

@@ -17,13 +17,14 @@ use std::time::Duration;
 #[cfg(feature = "admin")]
 pub(crate) use look::{Look, Traffic};
 use unbusy_core::gate::{self, Answer, Ask, Ticket};
+use unbusy_core::session::GivenUp;
 use unbusy_core::{Cause, Event, Gate, Policy, Time};
 
 use crate::history::{History, WaitReason};
 use crate::kill::Outcome;
 use crate::ledger::Ledger;
 use crate::notices;
-use crate::running::{Call, Caller, Running};
+use crate::running::{Call, Caller, Client, Running};
 use crate::sync::{self, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Mutex, Notify};
 use crate::tally::{Arrivals, Tally};
 
@@ -270,10 +271,10 @@ impl Shared {
         });
     }
 
-    pub(crate) fn gave_up(&self, commands: u64, now: Time) {
+    pub(crate) fn gave_up(&self, commands: u64, first: Option<GivenUp>, client: Client, now: Time) {
         self.with(now, |inner| {
             inner.gate.gave_up(commands);
-            inner.history.gave_up(commands);
+            inner.history.gave_up(commands, first, client, now);
         });
     }
 

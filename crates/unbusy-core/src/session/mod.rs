@@ -26,11 +26,11 @@ use std::time::Duration;
 
 use crate::command::{Identity, Kind};
 use crate::gate::Ask;
-use crate::resp::{ReplyError, ReplyScanner, RequestError};
+use crate::resp::{ReplyError, ReplyScanner, RequestError, args};
 use crate::{Cause, Company, Event, Policy, Time};
 use client::ClientSide;
 use lane::{Lane, SCOUT_BYTES_MAX};
-pub use out::{Out, Piece};
+pub use out::{GivenUp, Out, Piece};
 use outcome::Elements;
 use ping::{Ahead, PING, Ping};
 use plan::{ERROR_HEAD_BYTES, Plan};
@@ -618,8 +618,21 @@ impl Session {
         }
     }
 
-    fn give_up(&mut self, now: Time, out: &mut Out) {
+    /// The command there is given up.
+    fn count_given_up(&self, at: usize, out: &mut Out) {
+        /// Longer than any name of the servers' own.
+        const NAME_BYTES_MAX: usize = 32;
         out.given_up += 1;
+        out.first_given_up.get_or_insert_with(|| {
+            let name = args(self.lane.command_at(at)).next().unwrap_or_default();
+            let name = &name[..name.len().min(NAME_BYTES_MAX)];
+            let command = name.to_ascii_uppercase().escape_ascii().to_string();
+            GivenUp { command, since: self.lane.entries[at].busy_since }
+        });
+    }
+
+    fn give_up(&mut self, now: Time, out: &mut Out) {
+        self.count_given_up(self.lane.kept, out);
         self.ping = Ping::None;
         self.hand_over_rejection(now, out);
     }
@@ -669,7 +682,7 @@ impl Session {
             let silent = self.lane.entries[self.lane.sent].command.kind == Kind::Empty;
             if !silent {
                 self.say_reply(&text, out);
-                out.given_up += 1;
+                self.count_given_up(self.lane.sent, out);
             }
             self.lane.remove_unsent();
         }
@@ -691,7 +704,7 @@ impl Session {
             let kind = self.lane.entries[self.lane.kept].command.kind;
             let text = self.rejections.words(kind);
             self.say_reply(&text, out);
-            out.given_up += 1;
+            self.count_given_up(self.lane.kept, out);
             let removed = self.lane.remove_first();
             if removed.command.kind == Kind::Exec && self.client.transaction.take().is_some() {
                 self.client.watching = false;

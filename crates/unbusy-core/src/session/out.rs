@@ -25,6 +25,15 @@ struct Noted {
 /// Scripts with a longer text are not told of.
 const TEXT_BYTES_MAX: usize = 64 * 1024;
 
+/// A command that waited in vain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenUp {
+    /// Its name in capitals, and nothing of its arguments; what could upset a terminal is escaped.
+    pub command: String,
+    /// Since when it waited, if it did itself.
+    pub since: Option<Time>,
+}
+
 /// Filled by the session, read by the shell, and used again: in steady state it allocates nothing.
 #[derive(Debug, Default)]
 pub struct Out {
@@ -40,8 +49,10 @@ pub struct Out {
     pub rejected: u64,
     /// A script was answered.
     pub script_answered: bool,
-    /// Commands whose budget is over.
+    /// Commands whose budget is over, and the first of them.
     pub given_up: u64,
+    /// See above.
+    pub first_given_up: Option<GivenUp>,
     /// What to report.
     pub events: Vec<Event>,
 }
@@ -64,6 +75,7 @@ impl Out {
         self.rejected = 0;
         self.script_answered = false;
         self.given_up = 0;
+        self.first_given_up = None;
         self.events.clear();
     }
 

@@ -271,7 +271,7 @@ impl Session {
     pub(super) fn plan_rejection(&mut self, kind: Kind, cause: Cause, out: &mut Out) -> Plan {
         let behind_kept = self.lane.answered >= self.lane.kept;
         if self.flags.final_try && behind_kept {
-            out.given_up += 1;
+            self.count_given_up(self.lane.answered, out);
             self.flags.refused_finally = true;
             return self.plan_final(kind, "BUSY", out);
         }

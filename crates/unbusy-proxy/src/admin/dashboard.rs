@@ -1,5 +1,5 @@
-//! The dashboard: one page and what it is made of, compiled in. It shows what `/api/state`, `/api/events` and
-//! `/api/scripts` tell.
+//! The dashboard: one page and what it is made of, compiled in. It shows what `/api/state`, `/api/events`,
+//! `/api/scripts` and `/api/given-up` tell.
 
 use axum::Router;
 use axum::http::{HeaderName, header};
@@ -39,7 +39,7 @@ macro_rules! file {
     };
 }
 
-const FILES: [File; 18] = [
+const FILES: [File; 19] = [
     File { path: "/", kind: HTML, text: include_str!("dashboard/index.html") },
     file!(CSS, "style.css"),
     file!(SVG, "icon.svg"),
@@ -54,6 +54,7 @@ const FILES: [File; 18] = [
     file!(JAVASCRIPT, "view.js"),
     file!(JAVASCRIPT, "gestures.js"),
     file!(JAVASCRIPT, "episodes.js"),
+    file!(JAVASCRIPT, "losses.js"),
     file!(JAVASCRIPT, "scripts.js"),
     file!(JAVASCRIPT, "canvas.js"),
     file!(JAVASCRIPT, "format.js"),

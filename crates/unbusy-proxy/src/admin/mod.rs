@@ -6,6 +6,7 @@
 mod dashboard;
 mod events;
 mod exposition;
+mod losses;
 mod metrics;
 mod pages;
 mod ready;

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::Semaphore;
 
+use super::losses::Losses;
 use super::ready::Probe;
 use super::scripts::Bill;
 use super::state::State;
@@ -142,6 +143,7 @@ pub(super) fn router(host: Option<String>, subject: Subject) -> Router {
         .route("/api/state", get(state))
         .route("/api/events", get(listen))
         .route("/api/scripts", get(scripts))
+        .route("/api/given-up", get(losses))
         .fallback((StatusCode::NOT_FOUND, CONTENTS))
         .layer(middleware::from_fn_with_state(Arc::clone(&desk), guard))
         .with_state(desk)
@@ -178,6 +180,11 @@ async fn state(Of(desk): Of<Arc<Desk>>) -> Response {
 
 async fn scripts(Of(desk): Of<Arc<Desk>>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], desk.scripts()).into_response()
+}
+
+async fn losses(Of(desk): Of<Arc<Desk>>) -> Response {
+    let losses = serde_json::to_vec(&Losses::of(desk.subject.shared.losses())).unwrap_or_default();
+    ([(header::CONTENT_TYPE, "application/json")], losses).into_response()
 }
 
 async fn listen(Of(desk): Of<Arc<Desk>>) -> Response {

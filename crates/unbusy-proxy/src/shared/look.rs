@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use unbusy_core::{EpisodeReport, Time};
 
 use super::Shared;
-use crate::history::{Counts, Culprit, Episode};
+use crate::history::{Counts, Culprit, Episode, Loss};
 use crate::tally::{Count, Tally};
 
 /// What the gate knows and counted.
@@ -64,6 +64,12 @@ impl Shared {
     pub(crate) fn episodes_after(&self, number: u64) -> Vec<Episode> {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.history.episodes_after(number).cloned().collect()
+    }
+
+    /// The last times that commands were given up, the newest first.
+    pub(crate) fn losses(&self) -> Vec<Loss> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.history.losses().rev().cloned().collect()
     }
 
     pub(crate) fn traffic(&self) -> Traffic {

@@ -48,6 +48,6 @@ export function culprit(episode) {
 
 /// Whose script it was: the client's address, and what else is known of it.
 export function whose({ client, client_name, user }) {
-  const more = [client_name, user === null ? null : `user ${user}`].filter((part) => part !== null);
+  const more = [client_name, user && `user ${user}`].filter(Boolean);
   return more.length ? `${client} (${more.join(", ")})` : client;
 }

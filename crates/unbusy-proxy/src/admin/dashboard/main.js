@@ -3,6 +3,7 @@
 import { Episodes } from "./episodes.js";
 import { Explorer } from "./explorer.js";
 import { follow } from "./feed.js";
+import { Losses } from "./losses.js";
 import { Model } from "./model.js";
 import { showNow } from "./now.js";
 import { byId } from "./page.js";
@@ -16,6 +17,7 @@ const TICK_MS = 1000;
 const model = new Model();
 const waiters = new Waiters();
 const episodes = new Episodes(model, (episode) => explorer.show(episode));
+const losses = new Losses(model);
 const scripts = new Scripts(model, drawSoon);
 const explorer = new Explorer(model, (chosen) => {
   if (chosen?.number) episodes.reveal(chosen);
@@ -40,6 +42,7 @@ function draw() {
   waiters.draw(model.now());
   explorer.draw();
   episodes.draw(explorer.chosen);
+  losses.draw();
   scripts.draw();
 }
 
@@ -47,14 +50,16 @@ follow({
   begin(state) {
     const before = model.state?.started_ms;
     model.begin(state);
-    if (before !== undefined && before !== state.started_ms) [explorer, episodes].forEach((part) => part.forget());
+    if (before !== undefined && before !== state.started_ms) [explorer, episodes, losses].forEach((part) => part.forget());
     waiters.add(state);
+    losses.ask(drawSoon);
     scripts.ask(drawSoon);
     drawSoon();
   },
   state(state) {
     model.update(state);
     waiters.add(state);
+    losses.ask(drawSoon);
     drawSoon();
   },
   episodes(episodes) {
