@@ -78,7 +78,7 @@ pub use event::{EpisodeReport, Event};
 pub use gate::Gate;
 pub use lease::{DEFAULT_THRESHOLD, Lease};
 pub use policy::Policy;
-pub use script::{Company, Script};
+pub use script::{Company, Script, Sent};
 pub use session::Session;
 pub use survey::Survey;
 pub use time::Time;

@@ -1,7 +1,12 @@
-//! Which script a command runs or loads.
+//! Which script a command runs or loads, and what is remembered of one that was sent.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::command::{Command, Kind};
 use crate::resp::args;
+use crate::{Cause, Time};
 
 /// What a command of the families `EVAL`, `EVALSHA` and `FCALL` runs, or `SCRIPT LOAD` loads.
 ///
@@ -38,18 +43,39 @@ pub enum Company {
 impl<'a> Script<'a> {
     /// The script of a complete command, if it has one.
     pub fn of(request: &'a [u8]) -> Option<Self> {
-        let mut words = args(request);
         match Command::read(request).kind {
-            Kind::Script => {}
-            Kind::Load => return words.nth(2).map(Self::Loaded),
-            _ => return None,
+            Kind::Script => Self::run_by(args(request)),
+            Kind::Load => args(request).nth(2).map(Self::Loaded),
+            _ => None,
         }
-        let (family, what) = (words.next()?, words.next()?);
-        Some(match family.to_ascii_uppercase().as_slice() {
-            b"EVAL" | b"EVAL_RO" => Self::Text(what),
-            b"EVALSHA" | b"EVALSHA_RO" => Self::Sha1(what),
-            _ => Self::Function(what),
-        })
+    }
+
+    /// The script that a command of these words runs; of any other command only the first word is looked at.
+    ///
+    /// ```
+    /// use unbusy_core::Script;
+    /// assert_eq!(Script::run_by([&b"FCALL"[..], b"slow", b"0"]), Some(Script::Function(b"slow")));
+    /// assert_eq!(Script::run_by([&b"GET"[..], b"k"]), None);
+    /// ```
+    pub fn run_by(words: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
+        let mut words = words.into_iter();
+        let family = words.next().filter(|name| Self::may_be_run_by(name))?;
+        let is = |name: &str| family.eq_ignore_ascii_case(name.as_bytes());
+        let script = if is("EVAL") || is("EVAL_RO") {
+            Self::Text
+        } else if is("EVALSHA") || is("EVALSHA_RO") {
+            Self::Sha1
+        } else if is("FCALL") || is("FCALL_RO") {
+            Self::Function
+        } else {
+            return None;
+        };
+        words.next().map(script)
+    }
+
+    /// Tells nearly all other commands from those that run a script by a glance at their names.
+    pub const fn may_be_run_by(name: &[u8]) -> bool {
+        matches!(name, [b'E' | b'e', b'V' | b'v', ..] | [b'F' | b'f', b'C' | b'c', ..])
     }
 
     /// The text, digits or name.
@@ -70,6 +96,76 @@ impl<'a> Script<'a> {
     }
 }
 
+/// A script that was sent and may be unanswered, without its keys and arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    name: Name,
+    /// When it was sent.
+    pub at: Time,
+    /// What was sent along with it.
+    pub company: Company,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Name {
+    Text(Arc<[u8]>),
+    Sha1(String),
+    Function(String),
+}
+
+impl Sent {
+    /// `None` if it was only loaded.
+    pub fn new(script: Script<'_>, at: Time, company: Company) -> Option<Self> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let name = match script {
+            Script::Text(text) => Name::Text(text.into()),
+            Script::Sha1(sha) => Name::Sha1(text(sha).to_ascii_lowercase()),
+            Script::Function(name) => Name::Function(text(name)),
+            Script::Loaded(_) => return None,
+        };
+        Some(Self { name, at, company })
+    }
+
+    /// Whether it can be what a server says it is busy with.
+    pub fn is_of(&self, cause: Cause) -> bool {
+        matches!(self.name, Name::Function(_)) == (cause == Cause::Function)
+    }
+
+    /// Whether it may have made the server busy at `since`: it was sent a threshold ago or earlier, since it has run for the
+    /// threshold. So was what lay unread behind it, which the server rejects in the first moments of BUSY.
+    pub fn is_suspect(&self, cause: Cause, threshold: Duration, since: Time) -> bool {
+        self.is_of(cause) && self.age(since) >= threshold
+    }
+
+    /// How long ago it was sent.
+    pub fn age(&self, now: Time) -> Duration {
+        now - self.at
+    }
+
+    /// The function's name, or the SHA-1 of the text.
+    pub fn name(&self) -> String {
+        match &self.name {
+            // Counted only now, since it is seldom wanted.
+            Name::Text(text) => sha1_smol::Sha1::from(text).digest().to_string(),
+            Name::Sha1(name) | Name::Function(name) => name.clone(),
+        }
+    }
+}
+
+/// What it runs, as a server knows it, too.
+impl fmt::Display for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Name::Function(name) => write!(f, "function {name:?}"),
+            Name::Text(_) | Name::Sha1(_) => f.write_str(&self.name()),
+        }?;
+        match self.company {
+            Company::Alone | Company::Transaction => Ok(()),
+            Company::Others => f.write_str(", or another one that was sent along with it"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Script;
@@ -83,6 +179,7 @@ mod tests {
         assert_eq!(Script::of(b"eval_ro x 0\r\n"), Some(Script::Text(b"x")));
         assert_eq!(Script::of(b"FCALL f 0\r\n"), Some(Script::Function(b"f")));
         assert_eq!(Script::of(b"script load x\r\n"), Some(Script::Loaded(b"x")));
+        assert_eq!(Script::of(b"Fcall_RO f 0\r\n"), Some(Script::Function(b"f")));
         assert_eq!(Script::of(b"EVAL\r\n"), None);
         assert_eq!(Script::of(b"SCRIPT LOAD\r\n"), None);
         assert_eq!(Script::of(b"SCRIPT FLUSH\r\n"), None);

@@ -74,9 +74,9 @@ impl Killer {
         loop {
             let overdue = self.shared.running.overdue(self.policy.after, sync::now());
             let pause = match overdue {
-                Some((caller, call)) if settled != Some((caller, call.sent)) => {
+                Some((caller, call)) if settled != Some((caller, call.script.at)) => {
                     if self.deal_with(caller, &call).await {
-                        settled = Some((caller, call.sent));
+                        settled = Some((caller, call.script.at));
                     }
                     RETRY
                 }
@@ -101,10 +101,10 @@ impl Killer {
     /// Why it is not to be killed.
     fn spares(&self, call: &Call) -> Option<&'static str> {
         let KillPolicy { only, never, .. } = &self.policy;
-        let named = |names: &[String]| names.contains(&call.name());
-        if call.company == Company::Transaction {
+        let named = |names: &[String]| names.contains(&call.script.name());
+        if call.script.company == Company::Transaction {
             Some("it is in a transaction, of which the other commands would be executed")
-        } else if call.company == Company::Others {
+        } else if call.script.company == Company::Others {
             Some("its client sent several at once, so it may be another of them that runs")
         } else if named(never) {
             Some("kill-never names it")
@@ -123,11 +123,11 @@ impl Killer {
             Ok(Ok(Ready::Refused(answer))) => return Some((Outcome::Refused, answer)),
             Ok(Ok(Ready::Open) | Err(_)) | Err(_) => return None,
         };
-        if !call.is_of(cause) {
+        if !call.script.is_of(cause) {
             return None;
         }
         self.shared.found_busy(cause, looked);
-        if !self.shared.freeze(caller, call.sent) {
+        if !self.shared.freeze(caller, call.script.at) {
             return None;
         }
         let answer = tokio::time::timeout(ANSWER_WAIT, server.ask(command(cause))).await;

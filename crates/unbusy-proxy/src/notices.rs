@@ -52,7 +52,7 @@ pub(crate) fn episode_began(cause: Cause, culprit: Option<&Call>, now: Time) {
     match culprit {
         Some(call) => {
             let Culprit { script, keys, arguments, client, name: client_name, user } = call.culprit();
-            let running_ms = millis(call.age(now));
+            let running_ms = millis(call.script.age(now));
             tracing::warn!(
                 cause = name,
                 script,
@@ -76,7 +76,7 @@ pub(crate) fn episode_began(cause: Cause, culprit: Option<&Call>, now: Time) {
 
 /// A kill, and what came of it.
 pub(crate) fn kill(call: &Call, outcome: Outcome, answer: &str, now: Time) {
-    let (Culprit { script, client, .. }, ran_ms) = (call.culprit(), millis(call.age(now)));
+    let (Culprit { script, client, .. }, ran_ms) = (call.culprit(), millis(call.script.age(now)));
     match outcome {
         Outcome::Killed => tracing::warn!(script, client, ran_ms, "killed a script that ran for too long"),
         Outcome::Uncertain => tracing::error!(
@@ -118,7 +118,7 @@ pub(crate) fn kill(call: &Call, outcome: Outcome, answer: &str, now: Time) {
 
 /// A script has run for too long, and may go on.
 pub(crate) fn spared(call: &Call, reason: &str, now: Time) {
-    let (Culprit { script, client, .. }, running_ms) = (call.culprit(), millis(call.age(now)));
+    let (Culprit { script, client, .. }, running_ms) = (call.culprit(), millis(call.script.age(now)));
     tracing::info!(script, client, running_ms, reason, "a script runs for too long, but is not killed");
 }
 

@@ -4,14 +4,13 @@
 //! are to be told.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use unbusy_core::resp::args;
-use unbusy_core::{Cause, Company, Script, Time};
+use unbusy_core::{Cause, Company, Script, Sent, Time};
 
 use crate::history::Culprit;
 
@@ -21,13 +20,11 @@ const ARGUMENTS_BYTES_MAX: usize = 1024;
 /// A script, and who runs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
-    script: Name,
+    pub(crate) script: Sent,
     /// How many it was given.
     keys: Option<u64>,
     arguments: Option<String>,
     client: Client,
-    pub(crate) sent: Time,
-    pub(crate) company: Company,
 }
 
 /// Who runs a script.
@@ -37,13 +34,6 @@ pub(crate) struct Client {
     pub(crate) address: Option<SocketAddr>,
     pub(crate) user: Option<String>,
     pub(crate) name: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Name {
-    Text(Arc<[u8]>),
-    Sha1(String),
-    Function(String),
 }
 
 impl Client {
@@ -62,40 +52,17 @@ impl Call {
         company: Company,
         show_arguments: bool,
     ) -> Option<Self> {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let script = match Script::of(command)? {
-            Script::Text(text) => Name::Text(text.into()),
-            Script::Sha1(sha) => Name::Sha1(text(sha).to_ascii_lowercase()),
-            Script::Function(name) => Name::Function(text(name)),
-            Script::Loaded(_) => return None,
-        };
+        let script = Sent::new(Script::of(command)?, sent, company)?;
         let mut words = args(command).skip(2);
         let keys = words.next().and_then(|count| std::str::from_utf8(count).ok()?.parse().ok());
         let arguments = show_arguments.then(|| one_line(words));
-        Some(Self { script, keys, arguments, client, sent, company })
-    }
-
-    pub(crate) fn is_of(&self, cause: Cause) -> bool {
-        matches!(self.script, Name::Function(_)) == (cause == Cause::Function)
-    }
-
-    pub(crate) fn age(&self, now: Time) -> Duration {
-        now - self.sent
-    }
-
-    /// The function's name, or the SHA-1 of the text.
-    pub(crate) fn name(&self) -> String {
-        match &self.script {
-            // Counted only now, since it is seldom wanted.
-            Name::Text(text) => sha1_smol::Sha1::from(text).digest().to_string(),
-            Name::Sha1(name) | Name::Function(name) => name.clone(),
-        }
+        Some(Self { script, keys, arguments, client })
     }
 
     /// As far as it is known, and may be told.
     pub(crate) fn culprit(&self) -> Culprit {
         Culprit {
-            script: self.to_string(),
+            script: self.script.to_string(),
             keys: self.keys,
             arguments: self.arguments.clone(),
             client: self.client.place(),
@@ -119,20 +86,6 @@ fn one_line<'a>(words: impl Iterator<Item = &'a [u8]>) -> String {
         }
     }
     text
-}
-
-/// What it runs, as a server knows it, too.
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.script {
-            Name::Function(name) => write!(f, "function {name:?}"),
-            Name::Text(_) | Name::Sha1(_) => f.write_str(&self.name()),
-        }?;
-        match self.company {
-            Company::Alone | Company::Transaction => Ok(()),
-            Company::Others => f.write_str(", or another one that was sent along with it"),
-        }
-    }
 }
 
 /// Whose connection it is.
@@ -161,27 +114,26 @@ impl Running {
         };
     }
 
-    /// What may have made the server busy at `since`, the oldest first: it was sent a threshold ago or earlier, since it has run
-    /// for the threshold. So was what lay unread behind it, which the server rejects in the first moments of BUSY.
+    /// What may have made the server busy at `since`, the oldest first.
     pub(crate) fn suspects(&self, cause: Cause, threshold: Duration, since: Time) -> Vec<Call> {
         let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = |call: &&Call| call.is_of(cause) && call.age(since) >= threshold;
-        let mut suspects: Vec<_> = calls.values().filter(old).cloned().collect();
-        suspects.sort_by_key(|call| call.sent);
+        let may = |call: &&Call| call.script.is_suspect(cause, threshold, since);
+        let mut suspects: Vec<_> = calls.values().filter(may).cloned().collect();
+        suspects.sort_by_key(|call| call.script.at);
         suspects
     }
 
     /// What has been unanswered for longest, if it has been for so long.
     pub(crate) fn overdue(&self, after: Duration, now: Time) -> Option<(Caller, Call)> {
         let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        let (caller, call) = calls.iter().min_by_key(|(_, call)| call.sent)?;
-        (call.age(now) >= after).then(|| (*caller, call.clone()))
+        let (caller, call) = calls.iter().min_by_key(|(_, call)| call.script.at)?;
+        (call.script.age(now) >= after).then(|| (*caller, call.clone()))
     }
 
     /// Whether this call is unanswered, and no script of any other connection is on its way.
     pub(crate) fn is_only(&self, caller: Caller, sent: Time) -> bool {
         let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        calls.len() == 1 && calls.get(&caller).is_some_and(|call| call.sent == sent)
+        calls.len() == 1 && calls.get(&caller).is_some_and(|call| call.script.at == sent)
     }
 }
 
@@ -224,7 +176,7 @@ mod tests {
         running.note(second, new(b"EVAL x 0\r\n", 800));
         running.note(third, new(b"FCALL f 0\r\n", 899));
         let names = |cause, since| -> Vec<String> {
-            running.suspects(cause, THRESHOLD, at(since)).iter().map(ToString::to_string).collect()
+            running.suspects(cause, THRESHOLD, at(since)).iter().map(|call| call.script.to_string()).collect()
         };
         assert_eq!(names(Cause::Script, 1000), ["11f6ad8ec52a2984abaafd7c3b516503785c2072", "abc"]);
         assert!(names(Cause::Script, 899).is_empty(), "nothing has run for the threshold");
