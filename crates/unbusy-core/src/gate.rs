@@ -481,6 +481,11 @@ impl Gate {
         }
     }
 
+    /// When the command of the latest proof was sent.
+    pub const fn proved(&self) -> Time {
+        self.lease.proved()
+    }
+
     /// How long a lease runs from the sending of its proof.
     pub fn lease_width(&self) -> Duration {
         self.lease.width()

@@ -78,6 +78,11 @@ impl Lease {
         self.threshold
     }
 
+    /// When the command of the latest proof was sent.
+    pub const fn proved(&self) -> Time {
+        self.proved
+    }
+
     /// A command sent at `sent` was executed, as is heard now.
     pub fn prove(&mut self, sent: Time, now: Time) {
         let open_since = self.open_since.filter(|_| self.cannot_have_begun(now));

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use unbusy_core::command::Command;
 use unbusy_core::gate::Outcome;
-use unbusy_core::{Cause, Time};
+use unbusy_core::{Cause, Company, Script, Sent, Time};
 
 use crate::Policy;
 #[cfg(feature = "aio")]
 use crate::alarm::Alarm;
-use crate::gate::Gate;
+use crate::gate::{Gate, now};
+use crate::running::{LineId, ScriptInFlight};
 
 /// The gate, the policy, and what all clones of a connection share.
 #[derive(Clone)]
@@ -26,6 +27,7 @@ pub(crate) struct Door {
 /// The state of one server connection.
 struct Line {
     gate: Arc<Gate>,
+    id: LineId,
     /// WATCH is in force.
     watching: AtomicBool,
     /// Bytes sent so far, and how many of them were sent no later than the last command that is answered, by all callers
@@ -38,7 +40,13 @@ struct Line {
 impl Line {
     fn new(gate: Arc<Gate>) -> Self {
         gate.line_is_made();
-        Self { gate, watching: AtomicBool::new(false), sent: AtomicU64::new(0), answered: AtomicU64::new(0) }
+        Self {
+            id: gate.running.line(),
+            gate,
+            watching: AtomicBool::new(false),
+            sent: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+        }
     }
 }
 
@@ -85,6 +93,17 @@ impl Door {
         if self.gate.wants_proof(sent) && command().proof {
             self.gate.answered(None, Outcome::Proof, sent);
         }
+    }
+
+    /// To be said of the scripts in what is about to be sent. What comes back is to be kept until the answer.
+    pub(crate) fn runs<'a>(
+        &self,
+        scripts: impl IntoIterator<Item = Script<'a>>,
+    ) -> Option<ScriptInFlight<'_>> {
+        let mut scripts = scripts.into_iter();
+        let first = scripts.next()?;
+        let company = if scripts.next().is_some() { Company::Others } else { Company::Alone };
+        Sent::new(first, now(), company).map(|script| ScriptInFlight::new(&self.gate, self.line.id, script))
     }
 
     pub(crate) fn is_watching(&self) -> bool {

@@ -17,6 +17,7 @@ use unbusy_core::gate::{Answer, Ask, Outcome, Ticket};
 use unbusy_core::{Cause, DEFAULT_THRESHOLD, Survey, Time};
 
 use crate::policy::{Listener, Policy};
+use crate::running::{Running, Suspect};
 pub(crate) use crate::sync::now;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, MutexGuard, thread};
 use crate::{Event, notices};
@@ -27,6 +28,10 @@ const THRESHOLD_UNKNOWN: Duration = Duration::from_millis(20);
 const SURVEY_PERIOD: Duration = Duration::from_secs(30);
 /// The thread ends when there was nothing to do for so long.
 const DRIVER_IDLE: Duration = Duration::from_secs(10);
+
+/// How long it may take until this process has heard of all scripts that lay unread behind the one that runs: they are rejected at
+/// once, but whoever sent them may be late to look.
+const SUSPICION: Duration = Duration::from_millis(50);
 
 /// The gates of the process by the address of their server. One that nobody uses any more is forgotten.
 static GATES: LazyLock<Mutex<BTreeMap<String, Weak<Gate>>>> = LazyLock::new(Mutex::default);
@@ -51,6 +56,8 @@ pub(crate) struct Gate {
     /// A policy states the threshold.
     threshold_is_given: AtomicBool,
     scripts_in_flight: AtomicU32,
+    /// Which those are.
+    pub(crate) running: Running,
     inner: Mutex<Inner>,
     /// Tells the driver of a sooner deadline.
     sooner: Condvar,
@@ -64,6 +71,8 @@ struct Inner {
     deadline: Time,
     driven: bool,
     episode: Option<Time>,
+    /// An episode that is not told of yet, and when it began.
+    untold: Option<(Cause, Time)>,
     listeners: Vec<Listener>,
 }
 
@@ -100,6 +109,7 @@ impl Gate {
             survey_due: AtomicU64::new(0),
             threshold_is_given: AtomicBool::new(false),
             scripts_in_flight: AtomicU32::new(0),
+            running: Running::new(),
             inner: Mutex::new(Inner {
                 gate: unbusy_core::Gate::new(Some(THRESHOLD_UNKNOWN)),
                 wakers: HashMap::new(),
@@ -107,6 +117,7 @@ impl Gate {
                 deadline: Time::NEVER,
                 driven: false,
                 episode: None,
+                untold: None,
                 listeners: Vec::new(),
             }),
             sooner: Condvar::new(),
@@ -249,6 +260,24 @@ impl Gate {
         self.with(|inner, _| inner.gate.gave_up(1));
     }
 
+    /// When the command of the latest proof was sent.
+    pub(crate) fn proved(&self) -> Time {
+        lock(&self.inner).gate.proved()
+    }
+
+    /// A script goes to the server.
+    pub(crate) fn script_sent(&self) {
+        self.scripts_in_flight.fetch_add(1, Relaxed);
+    }
+
+    /// So did one that is answered now, or that nobody waits for any more.
+    pub(crate) fn script_answered(self: &Arc<Self>) {
+        self.scripts_in_flight.fetch_sub(1, SeqCst);
+        if self.busy.load(SeqCst) {
+            self.with(|inner, now| inner.gate.script_answered(now));
+        }
+    }
+
     /// Tells of something that only a connection can see.
     pub(crate) fn report(&self, event: &Event) {
         let listeners = lock(&self.inner).listeners.clone();
@@ -278,6 +307,7 @@ impl Gate {
         let tickets: Vec<_> = inner.gate.woken().collect();
         woken.extend(tickets.into_iter().filter_map(|ticket| inner.forget(ticket)));
         let events: Vec<_> = inner.gate.events().collect();
+        let began = self.look_for_culprit(&mut inner, &events, now);
         let listeners = if events.is_empty() { Vec::new() } else { inner.listeners.clone() };
         inner.episode = inner.gate.busy().map(|_| inner.episode.unwrap_or(now));
         self.free_until.store(inner.gate.free_until().as_nanos(), Relaxed);
@@ -289,10 +319,36 @@ impl Gate {
         self.see_to_driver(&mut inner);
         drop(inner);
         woken.into_iter().for_each(Waker::wake);
+        if let Some((cause, suspect)) = began {
+            notices::episode_began(&self.address, cause, suspect.as_ref(), now);
+        }
         for event in &events {
             self.tell(&listeners, event);
         }
         result
+    }
+
+    /// When an episode can be told of that began: as soon as only one script can be the one, or soon.
+    fn look_for_culprit(
+        &self,
+        inner: &mut Inner,
+        events: &[Event],
+        now: Time,
+    ) -> Option<(Cause, Option<Suspect>)> {
+        let began = events.iter().find_map(|event| match event {
+            Event::EpisodeBegan { cause } => Some((*cause, now)),
+            _ => None,
+        });
+        inner.untold = began.or(inner.untold);
+        let (cause, since) = inner.untold?;
+        let threshold = inner.gate.threshold().unwrap_or_default();
+        let suspect = self.running.suspect(cause, threshold, since, inner.gate.proved());
+        let is_clear = suspect.as_ref().is_none_or(|suspect| suspect.is_only);
+        let is_told = is_clear || now - since >= SUSPICION || inner.gate.busy().is_none();
+        is_told.then(|| {
+            inner.untold = None;
+            (cause, suspect)
+        })
     }
 
     fn see_to_driver(self: &Arc<Self>, inner: &mut Inner) {
@@ -355,25 +411,7 @@ impl Inner {
 
     fn due(&self) -> Time {
         let budget = self.budgets.first().map_or(Time::NEVER, |(until, _)| *until);
-        self.deadline.min(budget)
-    }
-}
-
-/// A script of this process is in flight: when it is answered, BUSY may be over.
-pub(crate) struct ScriptInFlight<'g>(&'g Arc<Gate>);
-
-impl<'g> ScriptInFlight<'g> {
-    pub(crate) fn new(gate: &'g Arc<Gate>) -> Self {
-        gate.scripts_in_flight.fetch_add(1, Relaxed);
-        Self(gate)
-    }
-}
-
-impl Drop for ScriptInFlight<'_> {
-    fn drop(&mut self) {
-        self.0.scripts_in_flight.fetch_sub(1, SeqCst);
-        if self.0.busy.load(SeqCst) {
-            self.0.with(|inner, now| inner.gate.script_answered(now));
-        }
+        let line = self.untold.map_or(Time::NEVER, |(_, since)| since + SUSPICION);
+        self.deadline.min(budget).min(line)
     }
 }

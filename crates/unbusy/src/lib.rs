@@ -74,6 +74,7 @@ mod door;
 mod gate;
 mod notices;
 mod policy;
+mod running;
 mod sync;
 mod visit;
 

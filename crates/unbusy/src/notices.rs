@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use unbusy_core::{EpisodeReport, Event};
+use unbusy_core::{Cause, EpisodeReport, Event, Time};
+
+use crate::running::Suspect;
 
 /// What it has is for the span of whoever called, where it becomes a span event; as log lines these would be many.
 const CALLS: &str = "unbusy::calls";
@@ -24,9 +26,8 @@ pub(crate) fn log(server: &str, event: &Event) {
         Event::StallEnded { lasted } => {
             tracing::debug!(server, lasted_ms = millis(*lasted), "the server speaks again");
         }
-        Event::EpisodeBegan { cause } => {
-            tracing::warn!(server, cause = cause.name(), "the server is busy; commands wait");
-        }
+        // Told with what makes the server busy.
+        Event::EpisodeBegan { .. } => {}
         Event::EpisodeEnded(report) => {
             let EpisodeReport { cause, lasted, connections, commands, given_up, rejected, .. } = report;
             let (cause, lasted_ms) = (cause.name(), millis(*lasted));
@@ -57,6 +58,23 @@ pub(crate) fn log(server: &str, event: &Event) {
             "a script answered BUSY as it ended: it may have run, so it was not sent again"
         ),
         other => tracing::info!(server, event = ?other),
+    }
+}
+
+/// The first BUSY of an episode, and what makes the server busy, if this process sent it.
+pub(crate) fn episode_began(server: &str, cause: Cause, suspect: Option<&Suspect>, now: Time) {
+    let name = cause.name();
+    match suspect {
+        Some(Suspect { script: sent, is_left, .. }) => {
+            let doubt = if *is_left { ", unless it is over, since nobody waits for it any more" } else { "" };
+            let (script, running_ms) = (format!("{sent}{doubt}"), millis(sent.age(now)));
+            tracing::warn!(server, cause = name, script, running_ms, "the server is busy; commands wait");
+        }
+        None if matches!(cause, Cause::Script | Cause::Function) => {
+            let script = "not through this process";
+            tracing::warn!(server, cause = name, script, "the server is busy; commands wait");
+        }
+        None => tracing::warn!(server, cause = name, "the server is busy; commands wait"),
     }
 }
 

@@ -8,10 +8,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use interleave::{Server, block_on, finish, pause, spawn};
-use unbusy_core::Cause;
 use unbusy_core::command::Command;
+use unbusy_core::{Cause, Company, Script, Sent};
 
-use super::{Gate, ScriptInFlight};
+use super::Gate;
+use crate::running::ScriptInFlight;
 use crate::sync::{now, thread};
 use crate::visit::{Admission, Visit};
 
@@ -44,6 +45,12 @@ fn call(gate: &Arc<Gate>, server: &Server, budget: Duration) -> bool {
         }
         visit.rejected(Cause::Script, sent, 1);
     }
+}
+
+/// A script of this process is sent.
+fn script(gate: &Arc<Gate>) -> ScriptInFlight<'_> {
+    let sent = Sent::new(Script::Function(b"slow"), now(), Company::Alone).unwrap();
+    ScriptInFlight::new(gate, gate.running.line(), sent)
 }
 
 /// Tries what happens at a gate, until its thread has ended.
@@ -106,7 +113,7 @@ fn with_a_script_of_our_own_its_end_is_enough() {
     for (count, waiting) in [(1, 0), (2, 0), (1, 1), (2, 2)] {
         try_orders(ONE_LEADER, move |gate, server| {
             server.set_busy(true);
-            let script = ScriptInFlight::new(gate);
+            let script = script(gate);
             let callers = callers(gate, server, count, PATIENT);
             server.reject(1);
             // Or the server is known to be open.
@@ -152,7 +159,7 @@ fn who_cannot_wait_any_longer_is_woken() {
     try_orders(ONE_LEADER, |gate, server| {
         server.set_busy(true);
         // So nobody tries, and nothing else wakes.
-        let script = ScriptInFlight::new(gate);
+        let script = script(gate);
         let callers = callers(gate, server, 2, 30 * MS);
         assert_eq!(finish(callers), 0);
         assert_eq!(server.executed(), 0);
@@ -168,5 +175,21 @@ fn the_thread_that_ends_is_missed_by_nobody() {
         let callers = callers(gate, server, 2, Duration::from_secs(1000));
         server.reject(1);
         assert_eq!(finish(callers), 2);
+    });
+}
+
+#[test]
+fn an_episode_is_told_of_soon_though_two_scripts_may_be_at_fault() {
+    try_orders(ONE_LEADER, |gate, _| {
+        let scripts = [script(gate), script(gate)];
+        pause(super::THRESHOLD_UNKNOWN);
+        let began = now();
+        gate.rejected(None, None, Cause::Function, began, 1);
+        // Nobody waits, so nobody else moves the gate on.
+        while super::lock(&gate.inner).untold.is_some() {
+            thread::yield_now();
+        }
+        assert!(now() >= began + super::SUSPICION, "either might have been rejected yet");
+        drop(scripts);
     });
 }

@@ -8,16 +8,16 @@ use std::{fmt, io};
 
 use super::redis::aio::{ConnectionLike, MultiplexedConnection};
 use super::redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value, cmd};
-use unbusy_core::Time;
 use unbusy_core::command::Command;
+use unbusy_core::{Script, Time};
 
-use super::batch::{Batch, Turn, drive_batch, goes_straight, is_all_good};
+use super::batch::{Batch, Turn, drive_batch, goes_straight, is_all_good, scripts_among};
 use super::call::{Call, Step, Verdict, drive_call};
 use super::lease::wait_for_lease;
 use super::patience::Patience;
 use super::reply;
 use super::transaction::{Fate, Transaction, drive_transaction};
-use super::words::{describe, length, watches, words};
+use super::words::{describe, length, script, watches, words};
 use crate::alarm::{Alarm, Overdue};
 use crate::door::Door;
 use crate::gate::now;
@@ -226,6 +226,7 @@ impl<L: Link> Connection<L> {
         wait_for_lease!(&*door, |call| next: call.next().await, ping: send(link, door, &cmd("PING")).await)?;
         // It counts as in flight until something behind it is answered.
         door.note_sent(bytes_of(command));
+        drop(door.runs(script(command)));
         in_time!(door, now(), link.command(command))
     }
 
@@ -250,18 +251,22 @@ impl<L: Link> Connection<L> {
             let args = command.args_iter();
             (seen_through(link, Command::of_words(words(args.clone()))), length(words(args)))
         });
+        let scripts = scripts(pipeline);
         let mut batch = Batch::new(door, commands);
         drive_batch!(
             batch,
             first: first,
             next: batch.next().await,
             send: |chosen| {
-                if chosen.len() == pipeline.len() {
+                let running = door.runs(scripts_among(&scripts, &chosen));
+                let replies = if chosen.len() == pipeline.len() {
                     in_time!(door, now(), link.commands(pipeline, 0, chosen.len()))
                 } else {
                     let part = part(pipeline, &chosen);
                     in_time!(door, now(), link.commands(&part, 0, chosen.len()))
-                }
+                };
+                reply::end_script(running, &replies);
+                replies
             },
             ping: send(link, door, &cmd("PING")).await
         )
@@ -275,13 +280,16 @@ impl<L: Link> Connection<L> {
     ) -> RedisResult<Vec<Value>> {
         let Self { link, door } = self;
         let bytes = bytes_of_all(pipeline);
+        let scripts = scripts(pipeline);
         let mut transaction = Transaction::new(door, bytes);
         drive_transaction!(
             transaction,
             next: transaction.next().await,
             send: {
+                let running = door.runs(scripts.iter().map(|(_, script)| *script));
                 let mark = door.note_sent(bytes);
                 let replies = in_time!(door, now(), link.commands(pipeline, offset, count));
+                reply::end_script(running, &replies);
                 door.note_answer(mark, &replies);
                 replies
             }
@@ -295,8 +303,10 @@ impl<L: Link> ConnectionLike for Connection<L> {
             let sent = now();
             let mut first = None;
             if self.door.is_free(sent) && !command.is_no_response() {
+                let running = self.door.runs(script(command));
                 let mark = self.door.note_sent(bytes_of(command));
                 let reply = in_time!(self.door, sent, self.link.command(command));
+                reply::end_script(running, &reply);
                 self.door.note_answer(mark, &reply);
                 if reply::is_good(&reply) && !self.door.is_watching() && !watches(command) {
                     self.door.prove(sent, || seen_through(&self.link, describe(command)));
@@ -335,8 +345,10 @@ fn seen_through<L: Link>(link: &L, command: Command) -> Command {
 }
 
 async fn send<L: Link>(link: &mut L, door: &Door, command: &Cmd) -> RedisResult<Value> {
+    let running = door.runs(script(command));
     let mark = door.note_sent(bytes_of(command));
     let reply = in_time!(door, now(), link.command(command));
+    reply::end_script(running, &reply);
     door.note_answer(mark, &reply);
     reply
 }
@@ -363,4 +375,10 @@ fn part(pipeline: &Pipeline, chosen: &[usize]) -> Pipeline {
         }
     }
     part
+}
+
+/// The scripts that a pipeline runs, each with its place in it.
+fn scripts(pipeline: &Pipeline) -> Vec<(usize, Script<'_>)> {
+    let run = |(at, words)| Some((at, Script::run_by(words)?));
+    pipeline.cmd_iter().map(|command| words(command.args_iter())).enumerate().filter_map(run).collect()
 }

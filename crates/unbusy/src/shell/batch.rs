@@ -7,7 +7,7 @@
 
 use super::redis::{RedisError, RedisResult, Value};
 use unbusy_core::command::{Command, Kind};
-use unbusy_core::{Cause, Event, Time};
+use unbusy_core::{Cause, Event, Script, Time};
 
 use super::reply;
 use crate::door::Door;
@@ -168,14 +168,18 @@ impl<'d> Batch<'d> {
         let room = self.door.room();
         let mut bytes = 0;
         let mut before: Option<Command> = None;
+        let mut runs_scripts = false;
         let fits = |at: &&usize| {
             let unit = self.units[**at];
             bytes += unit.bytes;
             // A transaction under WATCH must not be refused together with what is in front of it: it is not sent again.
             let apart = unit.command.kind.is_barrier() || (unit.is_transaction() && self.door.is_watching());
             let fenced = before.is_some_and(|last| last.kind.is_barrier() || last.blocking || apart);
+            // What the server keeps waiting does not make the script in front of it look slow.
+            let waits_behind_script = runs_scripts && unit.command.blocking;
+            runs_scripts |= matches!(unit.command.kind, Kind::Script | Kind::Exec);
             before = Some(unit.command);
-            !fenced && bytes <= room
+            !waits_behind_script && !fenced && bytes <= room
         };
         self.pending.iter().take_while(fits).count().max(1)
     }
@@ -392,6 +396,15 @@ pub(crate) fn goes_straight(
 /// Whether no command of a pipeline that went straight needs a closer look.
 pub(crate) fn is_all_good(replies: &RedisResult<Vec<Value>>) -> bool {
     replies.as_ref().is_ok_and(|values| !values.iter().any(|value| matches!(value, Value::ServerError(_))))
+}
+
+/// Those scripts of a pipeline, each with its place in it, that are among the chosen commands.
+pub(crate) fn scripts_among<'a>(
+    scripts: &[(usize, Script<'a>)],
+    chosen: &[usize],
+) -> impl Iterator<Item = Script<'a>> {
+    let is_chosen = |(at, _): &&(usize, Script<'a>)| chosen.binary_search(at).is_ok();
+    scripts.iter().filter(is_chosen).map(|(_, script)| *script)
 }
 
 /// Commands from MULTI to EXEC belong together.

@@ -10,16 +10,16 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use super::redis::{Cmd, ConnectionLike, PushInfo, RedisResult, Value, cmd};
-use unbusy_core::Time;
 use unbusy_core::command::Command;
-use unbusy_core::resp::{RequestScanner, whole_request};
+use unbusy_core::resp::{RequestScanner, args, whole_request};
+use unbusy_core::{Script, Time};
 
-use super::batch::{Batch, Turn, drive_batch, goes_straight, is_all_good};
+use super::batch::{Batch, Turn, drive_batch, goes_straight, is_all_good, scripts_among};
 use super::call::{Call, Step, Verdict, drive_call};
 use super::lease::wait_for_lease;
 use super::reply;
 use super::transaction::{Fate, Transaction, drive_transaction};
-use super::words::{describe, is_watch, watches};
+use super::words::{describe, is_watch, script, watches};
 use crate::door::Door;
 use crate::gate::now;
 
@@ -86,6 +86,7 @@ impl<C: ConnectionLike> Connection<C> {
     fn held(
         &mut self,
         command: Command,
+        script: Option<Script<'_>>,
         first: Option<(RedisResult<Value>, Time)>,
         send: impl Fn(&mut C) -> RedisResult<Value>,
     ) -> RedisResult<Value> {
@@ -95,7 +96,7 @@ impl<C: ConnectionLike> Connection<C> {
             call,
             first: first,
             next: block_on(call.next()),
-            send: send(inner),
+            send: run(inner, door, script, &send),
             ping: inner.req_command(&cmd("PING"))
         )
     }
@@ -109,16 +110,20 @@ impl<C: ConnectionLike> Connection<C> {
     fn straight(
         &mut self,
         command: impl Fn() -> Command,
+        script: Option<Script<'_>>,
         watches: bool,
         send: impl Fn(&mut C) -> RedisResult<Value>,
     ) -> RedisResult<Value> {
         let begun = now();
         if !self.door.is_free(begun) {
-            return self.held(command(), None, send);
+            return self.held(command(), script, None, send);
         }
-        let reply = send(&mut self.inner);
+        let reply = match script {
+            None => send(&mut self.inner),
+            script => run(&mut self.inner, &self.door, script, &send),
+        };
         if !reply::is_good(&reply) || watches || self.door.is_watching() {
-            return self.held(command(), Some((reply, begun)), send);
+            return self.held(command(), script, Some((reply, begun)), send);
         }
         self.door.prove(begun, command);
         reply
@@ -127,26 +132,42 @@ impl<C: ConnectionLike> Connection<C> {
 
 impl<C: ConnectionLike> ConnectionLike for Connection<C> {
     fn req_packed_command(&mut self, packed: &[u8]) -> RedisResult<Value> {
-        let watches = whole_request(packed).is_some_and(|(_, name)| is_watch(name));
-        self.straight(|| Command::read(packed), watches, |inner| inner.req_packed_command(packed))
+        let name = whole_request(packed).map(|(_, name)| name);
+        let watches = name.is_some_and(is_watch);
+        let runs_script = name.is_some_and(Script::may_be_run_by);
+        let script = if runs_script { Script::run_by(args(packed)) } else { None };
+        self.straight(|| Command::read(packed), script, watches, |inner| inner.req_packed_command(packed))
     }
 
     fn req_command(&mut self, command: &Cmd) -> RedisResult<Value> {
         if command.is_no_response() {
             self.wait_for_lease()?;
+            // Nobody waits for it.
+            drop(self.door.runs(script(command)));
             return self.inner.req_command(command);
         }
-        self.straight(|| describe(command), watches(command), |inner| inner.req_command(command))
+        self.straight(
+            || describe(command),
+            script(command),
+            watches(command),
+            |inner| inner.req_command(command),
+        )
     }
 
     fn req_packed_commands(&mut self, packed: &[u8], offset: usize, count: usize) -> RedisResult<Vec<Value>> {
         let Self { inner, door } = self;
         if offset > 0 {
+            let scripts = scripts(packed, split(packed).flatten());
             let mut transaction = Transaction::new(door, packed.len() as u64);
             return drive_transaction!(
                 transaction,
                 next: block_on(transaction.next()),
-                send: inner.req_packed_commands(packed, offset, count)
+                send: {
+                    let running = door.runs(scripts.iter().map(|(_, script)| *script));
+                    let replies = inner.req_packed_commands(packed, offset, count);
+                    reply::end_script(running, &replies);
+                    replies
+                }
             );
         }
         let begun = now();
@@ -167,18 +188,22 @@ impl<C: ConnectionLike> ConnectionLike for Connection<C> {
         };
         let lengths =
             commands.iter().map(|range| (Command::read(&packed[range.clone()]), range.len() as u64));
+        let scripts = scripts(packed, commands.iter().cloned());
         let mut batch = Batch::new(door, lengths);
         drive_batch!(
             batch,
             first: first,
             next: block_on(batch.next()),
             send: |chosen| {
-                if chosen.len() == commands.len() {
+                let running = door.runs(scripts_among(&scripts, &chosen));
+                let replies = if chosen.len() == commands.len() {
                     inner.req_packed_commands(packed, offset, count)
                 } else {
                     let parts: Vec<_> = chosen.iter().map(|at| &packed[commands[*at].clone()]).collect();
                     inner.req_packed_commands(&parts.concat(), 0, chosen.len())
-                }
+                };
+                reply::end_script(running, &replies);
+                replies
             },
             ping: inner.req_command(&cmd("PING"))
         )
@@ -202,6 +227,20 @@ impl<C: ConnectionLike> ConnectionLike for Connection<C> {
     }
 }
 
+/// Sends a command, and takes note of its script meanwhile, if it runs one.
+#[cold]
+fn run<C>(
+    inner: &mut C,
+    door: &Door,
+    script: Option<Script<'_>>,
+    send: &impl Fn(&mut C) -> RedisResult<Value>,
+) -> RedisResult<Value> {
+    let running = door.runs(script);
+    let reply = send(inner);
+    reply::end_script(running, &reply);
+    reply
+}
+
 /// Where the commands of a packed pipeline are; `None` ends it where it cannot be read, which the `redis` crate never makes.
 fn split(packed: &[u8]) -> impl Iterator<Item = Option<Range<usize>>> {
     let mut at = 0;
@@ -212,6 +251,12 @@ fn split(packed: &[u8]) -> impl Iterator<Item = Option<Range<usize>>> {
         at = range.as_ref().map_or(packed.len(), |range| range.end);
         Some(range)
     })
+}
+
+/// The scripts that these commands run, each with its place among them.
+fn scripts(packed: &[u8], commands: impl Iterator<Item = Range<usize>>) -> Vec<(usize, Script<'_>)> {
+    let run = |(at, command): (usize, Range<usize>)| Some((at, Script::run_by(args(&packed[command]))?));
+    commands.enumerate().filter_map(run).collect()
 }
 
 /// Runs a future on this thread, which sleeps while the future waits.

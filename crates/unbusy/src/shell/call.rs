@@ -6,7 +6,6 @@ use unbusy_core::{Cause, Event, Time};
 
 use super::reply;
 use crate::door::Door;
-use crate::gate::ScriptInFlight;
 use crate::visit::{Admission, Visit};
 
 /// What to do next.
@@ -40,7 +39,6 @@ pub(crate) struct Call<'d> {
     last_try: bool,
     /// The server was open a moment ago, as PING showed.
     pinged: bool,
-    script: Option<ScriptInFlight<'d>>,
 }
 
 impl<'d> Call<'d> {
@@ -48,7 +46,7 @@ impl<'d> Call<'d> {
         let mut visit = Visit::new(&door.gate, door.policy.max_wait);
         visit.ask_for(command, 1);
         visit.offer_ping();
-        Self { door, visit, command, last_try: false, pinged: false, script: None }
+        Self { door, visit, command, last_try: false, pinged: false }
     }
 
     /// Waits for its turn.
@@ -69,17 +67,13 @@ impl<'d> Call<'d> {
         }
     }
 
-    fn send(&mut self) -> Step {
+    const fn send(&mut self) -> Step {
         self.pinged = false;
-        if self.command.kind == Kind::Script {
-            self.script = Some(ScriptInFlight::new(&self.door.gate));
-        }
         Step::Send
     }
 
     /// What the reply to the command means, which was sent at `sent`.
     pub(crate) fn judge(&mut self, reply: &RedisResult<Value>, sent: Time) -> Verdict {
-        self.script = None;
         let kind = self.command.kind;
         let cause = reply::rejection(reply, kind).filter(|cause| self.door.holds(*cause));
         // An EXEC that was refused has dropped its transaction; sent again, it would only say that there is none.

@@ -4,9 +4,19 @@ use super::redis::{RedisError, RedisResult, Value};
 use unbusy_core::command::Kind;
 use unbusy_core::{Cause, aborted, rejected};
 
+use crate::running::ScriptInFlight;
+
 /// Whether a reply needs no closer look: no error of any kind.
 pub(crate) const fn is_good(reply: &RedisResult<Value>) -> bool {
     matches!(reply, Ok(value) if !matches!(value, Value::ServerError(_)))
+}
+
+/// What came back for something with scripts in it, if it had any. If the connection failed meanwhile, they may run on.
+pub(crate) fn end_script<T>(running: Option<ScriptInFlight<'_>>, reply: &RedisResult<T>) {
+    let failed = reply.as_ref().is_err_and(RedisError::is_io_error);
+    if let Some(running) = running.filter(|_| !failed) {
+        running.answered();
+    }
 }
 
 /// Why a command of this kind was certainly not executed, if it was not.

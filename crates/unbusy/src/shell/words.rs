@@ -1,6 +1,7 @@
 //! The words of a command of the `redis` crate.
 
 use super::redis::{Arg, Cmd};
+use unbusy_core::Script;
 use unbusy_core::command::Command;
 
 /// The words of a command, given its arguments; a cursor, which iterators fill in, counts as its first value.
@@ -14,6 +15,11 @@ pub(crate) fn words<'a>(args: impl Iterator<Item = Arg<&'a [u8]>>) -> impl Itera
 /// What the engine must know of a command.
 pub(crate) fn describe(command: &Cmd) -> Command {
     Command::of_words(words(command.args_iter()))
+}
+
+/// The script that it runs, if it runs one.
+pub(crate) fn script(command: &Cmd) -> Option<Script<'_>> {
+    Script::run_by(words(command.args_iter()))
 }
 
 /// Whether it must be taken note of, even if it goes straight through.
