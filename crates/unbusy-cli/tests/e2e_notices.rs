@@ -123,7 +123,8 @@ fn for_programs_an_episode_is_two_objects_with_the_fields_that_are_documented() 
     };
     let (began, fields) = about("commands are held");
     let usual = ["level", "message", "target", "timestamp"];
-    assert_eq!(fields, sorted(&usual, &["cause", "client", "running_ms", "script"]));
+    assert_eq!(fields, sorted(&usual, &["cause", "client", "keys", "running_ms", "script"]));
+    assert_eq!(began["keys"], 0);
     assert_eq!(began["client"], runner.local_address());
     let running = Duration::from_millis(began["running_ms"].as_u64().expect("a number"));
     assert!(running >= Duration::from_millis(100) && running < start.elapsed(), "{began}");

@@ -156,3 +156,43 @@ fn each_command_gets_its_own_words() {
     assert_eq!(String::from_utf8(out.to_client(b"")).unwrap(), abort + BUSY);
     assert!(session.is_quiet());
 }
+
+/// One that never was counts only from when the server is known to be busy.
+#[test]
+fn a_command_that_was_rejected_counts_from_then_whatever_came_between() {
+    let policy = Policy { max_wait: Duration::from_secs(1), ..Policy::default() };
+    let at = |millis: u64| Time::from_nanos(millis * 1_000_000);
+    for (reply, given_up) in [(Some(BUSY), 1), (None, 0)] {
+        let mut session = Session::new(policy);
+        session.client_bytes(b"GET k\r\n", at(1), &mut Out::default()).unwrap();
+        if let Some(reply) = reply {
+            session.send(Pass::Free, at(1));
+            session.wrote(session.outgoing().len(), &mut Out::default());
+            session.server_bytes(reply.as_bytes(), at(1), &mut Out::default()).unwrap();
+        }
+        session.wait_began(at(1));
+        let mut out = Out::default();
+        session.expire(Some(at(900)), at(1001), &mut out);
+        assert_eq!(out.given_up, given_up, "{reply:?}");
+    }
+}
+
+#[test]
+fn a_hole_gives_up_what_was_rejected_in_front_of_it_and_nothing_else() {
+    let mut session = Session::new(Policy::default());
+    let mut line = |commands: &str, replies: &str| {
+        session.client_bytes(commands.as_bytes(), Time::ZERO, &mut Out::default()).unwrap();
+        session.send(Pass::Free, Time::ZERO);
+        let sent = String::from_utf8(session.outgoing().to_vec()).unwrap();
+        session.wrote(sent.len(), &mut Out::default());
+        let mut out = Out::default();
+        session.server_bytes(replies.as_bytes(), Time::ZERO, &mut out).unwrap();
+        (sent, String::from_utf8(out.to_client(replies.as_bytes())).unwrap(), out.given_up)
+    };
+    let first = "GET x\r\nGET a\r\nGET bb\r\nEVAL s 0\r\nGET ccc\r\nGET d\r\n";
+    let replies = format!("$1\r\nx\r\n{BUSY}{BUSY}:1\r\n{BUSY}{BUSY}");
+    let got = format!("$1\r\nx\r\n{BUSY}{BUSY}:1\r\n");
+    assert_eq!(line(first, &replies), (first.to_owned(), got, 2));
+    let rest = "GET ccc\r\nGET d\r\n";
+    assert_eq!(line("", "$1\r\nc\r\n$1\r\nd\r\n"), (rest.to_owned(), "$1\r\nc\r\n$1\r\nd\r\n".to_owned(), 0));
+}

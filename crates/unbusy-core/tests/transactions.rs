@@ -100,3 +100,57 @@ fn a_transaction_that_was_spoiled_before_shows_that_the_server_is_open() {
     let again = "MULTI\r\nINCR n\r\nEXEC\r\n";
     assert_eq!(step(5, "", again, "+OK\r\n+QUEUED\r\n*1\r\n:1\r\n"), told("*1\r\n:1\r\n", true, false));
 }
+
+const REJECTION: &str =
+    "-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n";
+
+/// What the client gets of this reply, and whether it told of BUSY.
+fn hear(session: &mut Session, reply: &str) -> (String, bool) {
+    let mut out = Out::default();
+    session.server_bytes(reply.as_bytes(), Time::ZERO, &mut out).unwrap();
+    (String::from_utf8(out.to_client(reply.as_bytes())).unwrap(), out.rejection.is_some())
+}
+
+/// What goes to the server when the client has sent this.
+fn send(session: &mut Session, commands: &str) -> String {
+    session.client_bytes(commands.as_bytes(), Time::ZERO, &mut Out::default()).unwrap();
+    session.send(Pass::Free, Time::ZERO);
+    let sent = String::from_utf8(session.outgoing().to_vec()).unwrap();
+    session.wrote(sent.len(), &mut Out::default());
+    sent
+}
+
+#[test]
+fn behind_discard_a_command_is_in_no_transaction() {
+    let mut session = Session::new(Policy::default());
+    play(&mut session, &[("MULTI", "+OK\r\n"), ("INCR n", "+QUEUED\r\n"), ("DISCARD", "+OK\r\n")]);
+    assert_eq!(send(&mut session, "GET k\r\n"), "GET k\r\n");
+    assert_eq!(hear(&mut session, REJECTION), (String::new(), true), "it is held, and not queued");
+    assert_eq!(send(&mut session, ""), "GET k\r\n");
+    assert_eq!(hear(&mut session, "$-1\r\n").0, "$-1\r\n");
+}
+
+/// Under WATCH it would be the null reply.
+#[test]
+fn behind_unwatch_a_discarded_transaction_is_sent_again() {
+    let mut session = Session::new(Policy::default());
+    play(&mut session, &[("WATCH k", "+OK\r\n"), ("UNWATCH", "+OK\r\n"), ("MULTI", "+OK\r\n")]);
+    assert_eq!(send(&mut session, "INCR n\r\n"), "INCR n\r\n");
+    assert_eq!(hear(&mut session, REJECTION).0, "+QUEUED\r\n");
+    assert_eq!(send(&mut session, "EXEC\r\n"), "EXEC\r\n");
+    let abort = format!("-EXECABORT Transaction discarded because of: {}", &REJECTION[1..]);
+    assert_eq!(hear(&mut session, &abort), (String::new(), true));
+}
+
+/// It could be executed, and the transaction in front of it not.
+#[test]
+fn nothing_follows_an_exec_that_will_be_refused() {
+    let mut session = Session::new(Policy::default());
+    play(&mut session, &[("MULTI", "+OK\r\n")]);
+    send(&mut session, "INCR n\r\n");
+    assert_eq!(hear(&mut session, REJECTION).0, "+QUEUED\r\n");
+    assert_eq!(send(&mut session, "EXEC\r\nGET n\r\n"), "EXEC\r\n");
+    let mut session = Session::new(Policy::default());
+    play(&mut session, &[("MULTI", "+OK\r\n"), ("INCR n", "+QUEUED\r\n")]);
+    assert_eq!(send(&mut session, "EXEC\r\nGET n\r\n"), "EXEC\r\nGET n\r\n", "this one will not");
+}
