@@ -154,3 +154,20 @@ fn nothing_follows_an_exec_that_will_be_refused() {
     play(&mut session, &[("MULTI", "+OK\r\n"), ("INCR n", "+QUEUED\r\n")]);
     assert_eq!(send(&mut session, "EXEC\r\nGET n\r\n"), "EXEC\r\nGET n\r\n", "this one will not");
 }
+
+/// The script behind it was executed, so the transaction cannot be any more.
+#[test]
+fn a_transaction_in_front_of_a_hole_is_over() {
+    let mut session = Session::new(Policy::default());
+    play(&mut session, &[("GET x", "$1\r\nx\r\n")]);
+    let commands = "MULTI\r\nINCR number\r\nEXEC\r\nEVAL s 0\r\nGET d\r\n";
+    assert_eq!(send(&mut session, commands), commands);
+    let abort = format!("-EXECABORT Transaction discarded because of: {}", &REJECTION[1..]);
+    let replies = format!("+OK\r\n{REJECTION}{abort}:1\r\n{REJECTION}");
+    assert_eq!(hear(&mut session, &replies), (format!("+OK\r\n+QUEUED\r\n{abort}:1\r\n"), true));
+    assert_eq!(send(&mut session, ""), "GET d\r\n");
+    assert_eq!(hear(&mut session, REJECTION), (String::new(), true), "it is held, and not queued");
+    assert_eq!(send(&mut session, ""), "GET d\r\n");
+    assert_eq!(hear(&mut session, "$1\r\nd\r\n").0, "$1\r\nd\r\n");
+    assert!(session.is_quiet());
+}
