@@ -196,3 +196,22 @@ fn a_hole_gives_up_what_was_rejected_in_front_of_it_and_nothing_else() {
     let rest = "GET ccc\r\nGET d\r\n";
     assert_eq!(line("", "$1\r\nc\r\n$1\r\nd\r\n"), (rest.to_owned(), "$1\r\nc\r\n$1\r\nd\r\n".to_owned(), 0));
 }
+
+#[test]
+fn behind_a_hole_it_goes_on_at_the_right_byte() {
+    let mut session = Session::new(Policy::default());
+    let mut line = |commands: &str, replies: &str| {
+        session.client_bytes(commands.as_bytes(), Time::ZERO, &mut Out::default()).unwrap();
+        session.send(Pass::Free, Time::ZERO);
+        let sent = String::from_utf8(session.outgoing().to_vec()).unwrap();
+        session.wrote(sent.len(), &mut Out::default());
+        let mut out = Out::default();
+        session.server_bytes(replies.as_bytes(), Time::ZERO, &mut out).unwrap();
+        (sent, String::from_utf8(out.to_client(replies.as_bytes())).unwrap())
+    };
+    let first = "GET a\r\nEVAL s 0\r\nGET ccc\r\n";
+    let replies = format!("{BUSY}:1\r\n$1\r\nc\r\n");
+    assert_eq!(line(first, &replies), (first.to_owned(), replies.clone()));
+    let told = |command: &str, reply: &str| (command.to_owned(), reply.to_owned());
+    assert_eq!(line("GET d\r\n", "$1\r\nd\r\n"), told("GET d\r\n", "$1\r\nd\r\n"));
+}
