@@ -130,55 +130,87 @@ fn of_several_that_were_sent_at_once_the_first_is_named_and_that_it_may_be_anoth
     });
 }
 
+fn load_functions(server: &Server, names: &[&str]) {
+    let lua = busy_lua()
+        .replace("if redis.replicate_commands then redis.replicate_commands() end ", "")
+        .replace("rawget(_G, 'os')", "nil");
+    let functions = names.iter().map(|name| {
+        format!(
+            "redis.register_function{{function_name='{name}', flags={{'no-writes'}}, callback=function(KEYS, ARGV) {lua} end}}\n"
+        )
+    });
+    let library = format!("#!lua name=lib\n{}", functions.collect::<String>());
+    assert_eq!(server.client().cmd(&["FUNCTION", "LOAD", &library]).text(), "lib", "{}", server.flavor());
+}
+
 #[test]
 fn a_function_is_named() {
     for flavor in [Flavor::Redis70, Flavor::Valkey91] {
         let server = Server::start(flavor);
         let proxy = e2e_support::proxy(&server, &[]);
-        let library = format!(
-            "#!lua name=lib\nredis.register_function{{function_name='slow', flags={{'no-writes'}}, callback=function(KEYS, ARGV) {} end}}",
-            busy_lua()
-                .replace("if redis.replicate_commands then redis.replicate_commands() end ", "")
-                .replace("rawget(_G, 'os')", "nil")
-        );
-        assert_eq!(server.client().cmd(&["FUNCTION", "LOAD", &library]).text(), "lib", "{flavor}");
+        load_functions(&server, &["slow"]);
         let mut client = Client::connect(proxy.address());
         start_script(&server, &mut client, &["FCALL", "slow", "0", SCRIPT_MILLIS]);
         let line = meet(&proxy, 0);
         assert!(line.contains("slow") && line.contains(&client.local_address()), "{flavor}: {line}");
         client.read_reply();
+
+        // Of one that was sent past the proxy the server tells.
+        let mut stranger = server.client();
+        start_script(&server, &mut stranger, &["FCALL", "slow", "0", SCRIPT_MILLIS]);
+        assert!(meet(&proxy, 1).contains("not through this proxy"), "{flavor}");
+        e2e_support::wait_until("what the server says", || {
+            let log = proxy.log();
+            log.lines()
+                .any(|line| line.contains("the server says which function it runs") && line.contains("slow"))
+        });
+        stranger.read_reply();
     }
 }
 
-/// Twenty clients with a script each, of which one after the other is slow.
+/// Twenty clients with a script or a function each, of which one after the other is slow.
 #[test]
-fn among_many_scripts_the_slow_one_is_named() {
+fn among_many_scripts_and_functions_the_slow_one_is_named() {
     const CLIENTS: usize = 20;
     const SLOW: usize = 5;
     let server = Server::start(Flavor::Redis70);
     let proxy = e2e_support::proxy(&server, &[]);
     let text = |number: usize| format!("local number = {number} {}", busy_lua());
+    let function = |number: usize| format!("function_{number}");
+    let functions: Vec<_> = (0..CLIENTS).map(function).collect();
+    load_functions(&server, &functions.iter().map(String::as_str).collect::<Vec<_>>());
+    // Every other one.
+    let run = |client: &mut Client, number: usize, millis: &str| match number % 2 {
+        0 => client.cmd(&["EVAL", &text(number), "0", millis]).integer(),
+        _ => client.cmd(&["FCALL", &function(number), "0", millis]).integer(),
+    };
+    let name = |number: usize| match number % 2 {
+        0 => sha1(&server, &text(number)),
+        _ => function(number),
+    };
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let _stop = StopOnDrop(&over);
         for number in SLOW..CLIENTS {
-            let (proxy, over) = (&proxy, &over);
+            let (proxy, over, run) = (&proxy, &over, &run);
             scope.spawn(move || {
                 let mut client = Client::connect(proxy.address());
                 client.set_timeout(PATIENCE);
                 while !over.load(Ordering::Relaxed) {
-                    assert_eq!(client.cmd(&["EVAL", &text(number), "0", "1"]).integer(), 1);
+                    assert_eq!(run(&mut client, number, "1"), 1);
                 }
             });
         }
         for number in 0..SLOW {
             let mut client = Client::connect(proxy.address());
             client.set_timeout(PATIENCE);
-            assert_eq!(client.cmd(&["EVAL", &text(number), "0", SCRIPT_MILLIS]).integer(), 1);
+            assert_eq!(run(&mut client, number, SCRIPT_MILLIS), 1);
             e2e_support::wait_until("an episode", || episodes(&proxy).len() > number);
             let line = episodes(&proxy).swap_remove(number);
-            let sha = sha1(&server, &text(number));
-            assert!(line.contains(&sha) && line.contains(&client.local_address()), "{number}: {line}");
+            assert!(
+                line.contains(&name(number)) && line.contains(&client.local_address()),
+                "{number}: {line}"
+            );
         }
     });
 }

@@ -167,7 +167,7 @@ fn with_just_the_permission(flavor: Flavor) {
     let server = Server::start(flavor);
     let kinds: &[&str] = match flavor {
         Flavor::Redis62 => &["+config", "+script"],
-        _ => &["+config|get", "+script|kill", "+function|kill"],
+        _ => &["+config|get", "+script|kill", "+function|kill", "+function|stats"],
     };
     let rules =
         [&["ACL", "SETUSER", "unbusy", "on", ">pw", "resetkeys", "-@all", "+ping", "+info"], kinds].concat();

@@ -467,6 +467,11 @@ impl Gate {
         self.woken.drain(..)
     }
 
+    /// How many those are.
+    pub fn woken_count(&self) -> usize {
+        self.woken.len()
+    }
+
     /// What happened since the last call; drained by the call.
     pub fn events(&mut self) -> impl Iterator<Item = Event> {
         self.events.drain(..)

@@ -27,6 +27,8 @@ pub(crate) struct Counts {
     /// Of the stalls that are over.
     pub(crate) stalled: Duration,
     pub(crate) rejected: u64,
+    /// Times that somebody was let go to see whether the server is still busy.
+    pub(crate) tries: u64,
     pub(crate) given_up: u64,
     pub(crate) holes: u64,
     pub(crate) too_large: u64,
@@ -156,6 +158,10 @@ impl History {
 
     pub(crate) const fn rejected(&mut self, commands: u64) {
         self.counts.rejected += commands;
+    }
+
+    pub(crate) const fn tried(&mut self, tries: usize) {
+        self.counts.tries += tries as u64;
     }
 
     pub(crate) const fn killed(&mut self, outcome: Outcome) {

@@ -22,6 +22,7 @@ mod pair;
 mod running;
 mod serve;
 mod shared;
+mod stranger;
 mod stream;
 mod sync;
 #[cfg_attr(not(feature = "admin"), allow(dead_code, reason = "only the admin endpoint reads it"))]
@@ -341,6 +342,8 @@ async fn lead(
         let killer = kill::Killer { shared, connector, upstream: config.upstream.clone(), policy };
         tokio::spawn(killer.watch());
     }
+    let (known, connector) = (Arc::clone(&shared), Arc::clone(&context.connector));
+    tokio::spawn(stranger::follow(known, connector, config.upstream.clone()));
     let follow = threshold::follow(
         Arc::clone(&shared),
         Arc::clone(&context.connector),

@@ -74,6 +74,12 @@ pub(crate) fn episode_began(cause: Cause, culprit: Option<&Call>, now: Time) {
     }
 }
 
+/// What the server tells of a function that did not come through the proxy.
+pub(crate) fn strange_function(name: &str, since: Duration) {
+    let (script, running_ms) = (format!("function {name:?}"), millis(since));
+    tracing::warn!(script, running_ms, "the server says which function it runs");
+}
+
 /// A kill, and what came of it.
 pub(crate) fn kill(call: &Call, outcome: Outcome, answer: &str, now: Time) {
     let (Culprit { script, client, .. }, ran_ms) = (call.culprit(), millis(call.script.age(now)));

@@ -20,7 +20,7 @@ use unbusy_core::gate::{self, Answer, Ask, Ticket};
 use unbusy_core::session::GivenUp;
 use unbusy_core::{Cause, Event, Gate, Policy, Time};
 
-use crate::history::{History, WaitReason};
+use crate::history::{Culprit, History, WaitReason};
 use crate::kill::Outcome;
 use crate::ledger::Ledger;
 use crate::notices;
@@ -65,6 +65,8 @@ pub(crate) struct Shared {
     driver: Notify,
     /// Nobody waits any more who could find out that the server is open.
     deserted: Notify,
+    /// The server is busy with a function that did not come this way.
+    strange_function: Notify,
     watcher: OnceLock<Watcher>,
 }
 
@@ -162,6 +164,7 @@ impl Shared {
             }),
             driver: Notify::new(),
             deserted: Notify::new(),
+            strange_function: Notify::new(),
             watcher: OnceLock::new(),
         }
     }
@@ -300,6 +303,21 @@ impl Shared {
         self.deserted.notified().await;
     }
 
+    /// Waits until the server is busy with a function that did not come this way.
+    pub(crate) async fn strange_function(&self) {
+        self.strange_function.notified().await;
+    }
+
+    /// What keeps the server busy is this function of somebody else's.
+    pub(crate) fn blame_stranger(&self, function: &str) {
+        let mut guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if guard.gate.busy() == Some(Cause::Function) && guard.history.current().1.is_none() {
+            let client = "not through this proxy".to_owned();
+            let script = format!("function {function:?}");
+            guard.history.blame(Culprit { script, client, ..Culprit::default() });
+        }
+    }
+
     /// A question that was sent at `sent` was rejected. Nobody else may have met the busy server.
     pub(crate) fn found_busy(&self, cause: Cause, sent: Time) {
         let now = sync::now();
@@ -425,6 +443,8 @@ impl Shared {
         self.busy.store(inner.gate.busy().is_some() || inner.gate.is_frozen(), SeqCst);
         let script_in_flight = self.scripts.iter().any(|count| count.0.load(SeqCst) > 0);
         let deadline = inner.gate.tick(script_in_flight, now);
+        let tries = if inner.gate.busy().is_some() { inner.gate.woken_count() } else { 0 };
+        inner.history.tried(tries);
         let woken: Vec<Waker> =
             inner.gate.woken().filter_map(|ticket| inner.waiters.get_mut(&ticket)?.waker.take()).collect();
         let events: Vec<Event> = inner.gate.events().collect();
@@ -460,8 +480,10 @@ impl Shared {
         woken.into_iter().for_each(Waker::wake);
         if let Some((cause, suspects)) = began {
             notices::episode_began(cause, suspects.first(), now);
-            if let Some(call) = suspects.first() {
-                self.blame(call);
+            match suspects.first() {
+                Some(call) => self.blame(call),
+                None if cause == Cause::Function => self.strange_function.notify_one(),
+                None => {}
             }
         }
         for event in &events {

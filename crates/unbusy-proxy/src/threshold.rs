@@ -1,7 +1,8 @@
 //! Reads the server's threshold, and how it reads its connections, and follows both.
 //!
-//! But for kills that the operator wants, the only things that the proxy itself ever asks of the server, with the credentials of
-//! `--upstream` if there are any. Where the server refuses, the default is assumed.
+//! Besides the name of a strange function (`stranger.rs`), and kills that the operator wants (`kill.rs`), that is all that the
+//! proxy itself ever asks of the server, with the credentials of `--upstream` if there are any. Where the server refuses, the
+//! default is assumed.
 
 use std::io;
 use std::sync::Arc;

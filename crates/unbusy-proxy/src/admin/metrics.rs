@@ -104,6 +104,11 @@ fn mishaps(page: &mut Page, look: &Look) {
     page.counter("unbusy_rejected_total", "Commands that the server rejected, tries of held ones included.")
         .is(counts.rejected);
     page.counter(
+        "unbusy_tries_total",
+        "Times that a held command, or a PING in its place, asked a busy server whether it is open.",
+    )
+    .is(counts.tries);
+    page.counter(
         "unbusy_given_up_total",
         "Commands whose clients got the error after all, since their time was over.",
     )
