@@ -18,7 +18,7 @@ for variable, path in cached_servers().items():
 
 CHROMIUM = os.environ.get("UNBUSY_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 # Of what the browser itself reports when the proxy is not there, which is what some tests are about.
-UNREACHABLE = "Failed to load resource: net::ERR_"
+UNREACHABLE = ("Failed to load resource: net::ERR_", "Failed to load resource: the server responded with a status of 503")
 
 
 @pytest.fixture(scope="session")

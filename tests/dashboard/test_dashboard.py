@@ -151,6 +151,13 @@ def test_silence_is_not_called_busy(server, proxy, open_page):
     expect(word(page)).to_have_text("Open")
 
 
+def test_a_server_that_is_gone_is_not_called_open(server, proxy, open_page):
+    page = opened(open_page, proxy)
+    server.stop()
+    expect(word(page)).to_have_text("Unreachable", timeout=15_000)
+    expect(page.locator("#since")).to_contain_text("New clients are refused: cannot reach")
+
+
 def test_a_lost_connection_and_a_restart_are_told(server, proxy, open_page):
     page = opened(open_page, proxy)
     with BusyScript(server), at_the_same_time(lambda: proxy.client().incr("n")):

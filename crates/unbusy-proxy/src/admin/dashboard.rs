@@ -39,7 +39,7 @@ macro_rules! file {
     };
 }
 
-const FILES: [File; 19] = [
+const FILES: [File; 20] = [
     File { path: "/", kind: HTML, text: include_str!("dashboard/index.html") },
     file!(CSS, "style.css"),
     file!(SVG, "icon.svg"),
@@ -55,6 +55,7 @@ const FILES: [File; 19] = [
     file!(JAVASCRIPT, "gestures.js"),
     file!(JAVASCRIPT, "episodes.js"),
     file!(JAVASCRIPT, "losses.js"),
+    file!(JAVASCRIPT, "ready.js"),
     file!(JAVASCRIPT, "scripts.js"),
     file!(JAVASCRIPT, "canvas.js"),
     file!(JAVASCRIPT, "format.js"),

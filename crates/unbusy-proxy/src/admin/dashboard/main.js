@@ -7,6 +7,7 @@ import { Losses } from "./losses.js";
 import { Model } from "./model.js";
 import { showNow } from "./now.js";
 import { byId } from "./page.js";
+import { watchReadiness } from "./ready.js";
 import { Scripts } from "./scripts.js";
 import { showTotals } from "./totals.js";
 import { Waiters } from "./waiters.js";
@@ -23,6 +24,8 @@ const explorer = new Explorer(model, (chosen) => {
   if (chosen?.number) episodes.reveal(chosen);
   drawSoon();
 });
+
+const askReadiness = watchReadiness(model, drawSoon);
 
 let isAwaited = false;
 
@@ -54,6 +57,7 @@ follow({
     waiters.add(state);
     losses.ask(drawSoon);
     scripts.ask(drawSoon);
+    askReadiness();
     drawSoon();
   },
   state(state) {

@@ -7,6 +7,8 @@ export class Model {
   episodes = [];
   /// Null, or since when nothing was heard of the proxy and why.
   lost = null;
+  /// Null, or why clients cannot be served.
+  unready = null;
   /// Null, or when the proxy was started anew while this page was open.
   restarted = null;
   #heard = Date.now();

@@ -3,16 +3,20 @@
 import { count, culprit, duration, moment, whose } from "./format.js";
 import { byId, show, write } from "./page.js";
 
-const WORDS = { open: "Open", stalled: "Silent", busy: "Busy" };
+const WORDS = { open: "Open", stalled: "Silent", busy: "Busy", unready: "Unreachable" };
 
 export function showNow(model) {
   const { state, lost } = model;
   showNotices(model);
   if (!state) return;
-  document.body.dataset.state = lost ? "lost" : state.state;
-  document.title = `${lost ? "not connected" : WORDS[state.state].toLowerCase()} · unbusy`;
-  write("word", lost ? "Not connected" : WORDS[state.state]);
-  write("since", lost ? `It was ${WORDS[state.state].toLowerCase()} when it was last heard of.` : account(state));
+  // A proxy that is ending is not ready, but its server may be there.
+  const isUnready = model.unready !== null && state.state === "open" && !state.draining;
+  const word = WORDS[isUnready ? "unready" : state.state];
+  document.body.dataset.state = lost || isUnready ? "lost" : state.state;
+  document.title = `${lost ? "not connected" : word.toLowerCase()} · unbusy`;
+  write("word", lost ? "Not connected" : word);
+  const now = isUnready ? `New clients are refused: ${model.unready}.` : account(state);
+  write("since", lost ? `It was ${word.toLowerCase()} when it was last heard of.` : now);
   showCulprit(state.busy);
   write("held-connections", count(state.held_connections));
   write("held-commands", count(state.held_commands));
