@@ -24,6 +24,7 @@ on_every_server!(
     without_permission,
     with_just_the_permission,
     the_next_script_of_the_proxy_is_never_met,
+    nor_is_one_whose_budget_ends_meanwhile,
     the_next_script_of_others_may_be_met,
 );
 
@@ -217,6 +218,26 @@ fn the_next_script_of_the_proxy_is_never_met(flavor: Flavor) {
     assert_eq!(victim.read_reply().integer(), 1, "it ended by itself");
     assert_eq!(next.read_reply().integer(), 1, "the kill met it");
     wait_log(&proxy, &["ended before it could be killed"]);
+    assert_eq!(kills(&proxy), 0);
+}
+
+/// Who has waited for too long is sent past the gate for its last try.
+fn nor_is_one_whose_budget_ends_meanwhile(flavor: Flavor) {
+    let server = Server::start(flavor);
+    let text = format!("local victim {}", busy_lua());
+    let sha1 = server.client().cmd(&["SCRIPT", "LOAD", &text]).text();
+    let way = slow_for_kills(&server, Duration::from_millis(500));
+    let args = [AFTER, &["--kill-only", &sha1, "--max-wait", "450ms"]].concat();
+    let proxy = Proxy::start(e2e::binary(), &way.url(), &args);
+    let mut victim = run(&server, &proxy, &["EVALSHA", &sha1, "0", "400"]);
+    // The first asks whether the server is open, so the second is never sent before its budget ends.
+    let mut first = Client::connect(proxy.address());
+    first.send_cmd(&["BLPOP", "nothing", "30"]);
+    wait_log(&proxy, &["commands are held"]);
+    let mut next = Client::connect(proxy.address());
+    next.send_cmd(&["EVAL", busy_lua(), "0", "700"]);
+    assert_eq!(victim.read_reply().integer(), 1, "it ended by itself");
+    assert_eq!(next.read_reply().integer(), 1, "the kill met it");
     assert_eq!(kills(&proxy), 0);
 }
 

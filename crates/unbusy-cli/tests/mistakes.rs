@@ -131,6 +131,7 @@ fn of_pairs() {
         &["--tls-client-ca=ca.pem"],
         &["--upstream=rediss://host", "--upstream-cert=a.pem"],
         &["--kill-never=report"],
+        &["--kill-after=30s", "--hold=loading"],
         &["--kill-after=30s", "--kill-only=two words"],
     ] {
         messages += &mistake(unbusy(&["proxy"]).args(args));

@@ -127,11 +127,9 @@ impl Killer {
             return None;
         }
         self.shared.found_busy(cause, looked);
-        if !self.shared.freeze(caller, call.script.at) {
-            return None;
-        }
+        let frozen = self.shared.freeze(caller, call.script.at)?;
         let answer = tokio::time::timeout(ANSWER_WAIT, server.ask(command(cause))).await;
-        self.shared.thaw();
+        drop(frozen);
         Some(match answer {
             Ok(Ok(reply)) => {
                 let judged = self.judge(&reply, looked);

@@ -494,8 +494,23 @@ impl<'a> Pair<'a> {
                 }
             }
             self.count_scripts();
+            if self.holds_back(cx) {
+                return Ok(progress);
+            }
             progress = true;
         }
+    }
+
+    /// Takes back what is to be sent with a script in flight, while a kill is on its way to another: also who may pass the gate,
+    /// such as a command in its last try. The script has been noted by now, so either it is seen here that a kill is on its way,
+    /// or there that it has company.
+    fn holds_back(&mut self, cx: &Context<'_>) -> bool {
+        if self.session.scripts_in_flight() == 0 || !self.shared.waits_for_thaw(cx.waker()) {
+            return false;
+        }
+        self.session.take_back();
+        self.count_scripts();
+        true
     }
 
     /// Behind a hole a connection may wait at the gate with nothing left to send. Nobody is to wait for it there.

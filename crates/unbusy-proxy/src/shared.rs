@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     lease_width: AtomicU64,
     proof_wanted_after: AtomicU64,
     busy: AtomicBool,
+    /// A kill is on its way, and nobody is let go.
+    frozen: AtomicBool,
     /// `Policy::one_read`, which is taken to be so until the server has told.
     one_read: AtomicBool,
     /// How many connections the server has, if that is known.
@@ -82,6 +84,8 @@ struct Inner {
     gate: Gate,
     history: History,
     waiters: HashMap<Ticket, Waiter>,
+    /// Those that may pass the gate, but not while a kill is on its way.
+    held_back: Vec<Waker>,
     /// When the driver will look again.
     deadline: Time,
     /// Since when the server is busy.
@@ -132,6 +136,15 @@ struct Waiter {
     waker: Option<Waker>,
 }
 
+/// A kill is on its way, until this is dropped.
+pub(crate) struct Frozen<'a>(&'a Shared);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        self.0.with(sync::now(), |inner| inner.gate.thaw());
+    }
+}
+
 /// How long it may take until all scripts are rejected that lay unread behind the one that runs.
 const SUSPICION: Duration = Duration::from_millis(20);
 
@@ -144,6 +157,7 @@ impl Shared {
             lease_width: AtomicU64::new(0),
             proof_wanted_after: AtomicU64::new(0),
             busy: AtomicBool::new(false),
+            frozen: AtomicBool::new(false),
             one_read: AtomicBool::new(true),
             clients: AtomicU32::new(0),
             stage: AtomicU8::new(Stage::Running as u8),
@@ -157,6 +171,7 @@ impl Shared {
                 gate: Gate::new(threshold),
                 history: History::default(),
                 waiters: HashMap::new(),
+                held_back: Vec::new(),
                 deadline: Time::NEVER,
                 episode: None,
                 untold: None,
@@ -331,20 +346,25 @@ impl Shared {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).gate.threshold()
     }
 
-    /// Lets nobody go until [`thaw`](Self::thaw). Only while the server is busy and this call is the only script of the
-    /// proxy that can run now; tells whether it is so.
-    pub(crate) fn freeze(&self, caller: Caller, sent: Time) -> bool {
+    /// Lets nobody go until what comes back is dropped. Only while the server is busy and this call is the only script of the
+    /// proxy that can run now.
+    pub(crate) fn freeze(&self, caller: Caller, sent: Time) -> Option<Frozen<'_>> {
         // First the gate, so that none is let go between the two.
-        let frozen = self.with(sync::now(), |inner| inner.gate.freeze(sent));
-        if frozen && !self.running.is_only(caller, sent) {
-            self.thaw();
-            return false;
-        }
-        frozen
+        let frozen = self.with(sync::now(), |inner| inner.gate.freeze(sent)).then(|| Frozen(self));
+        frozen.filter(|_| self.running.is_only(caller, sent))
     }
 
-    pub(crate) fn thaw(&self) {
-        self.with(sync::now(), |inner| inner.gate.thaw());
+    /// Whether a kill is on its way; if so, the waker is called when it is answered.
+    pub(crate) fn waits_for_thaw(&self, waker: &Waker) -> bool {
+        if !self.frozen.load(Relaxed) {
+            return false;
+        }
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let frozen = inner.gate.is_frozen();
+        if frozen {
+            inner.held_back.push(waker.clone());
+        }
+        frozen
     }
 
     /// A kill came to this.
@@ -445,8 +465,12 @@ impl Shared {
         let deadline = inner.gate.tick(script_in_flight, now);
         let tries = if inner.gate.busy().is_some() { inner.gate.woken_count() } else { 0 };
         inner.history.tried(tries);
-        let woken: Vec<Waker> =
+        let mut woken: Vec<Waker> =
             inner.gate.woken().filter_map(|ticket| inner.waiters.get_mut(&ticket)?.waker.take()).collect();
+        self.frozen.store(inner.gate.is_frozen(), Relaxed);
+        if !inner.gate.is_frozen() {
+            woken.append(&mut inner.held_back);
+        }
         let events: Vec<Event> = inner.gate.events().collect();
         for event in &events {
             inner.history.note(event, now);

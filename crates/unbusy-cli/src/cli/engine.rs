@@ -92,6 +92,7 @@ impl EngineArgs {
     ) -> Result<Config, UsageError> {
         let default = Config::default();
         let hold = from.many("hold", &self.hold, parse::hold)?;
+        let hold = hold.map_or(default.hold, |kinds| hold_kinds(&kinds));
         let threshold = from.one("busy-threshold", self.busy_threshold.as_ref(), parse::busy_threshold)?;
         let timeout = from.one("connect-timeout", self.connect_timeout.as_ref(), parse::positive_duration)?;
         Ok(Config {
@@ -99,9 +100,9 @@ impl EngineArgs {
             max_wait: from
                 .one("max-wait", self.max_wait.as_ref(), parse::duration)?
                 .unwrap_or(default.max_wait),
-            hold: hold.map_or(default.hold, |kinds| hold_kinds(&kinds)),
+            hold,
             busy_threshold: threshold.unwrap_or(default.busy_threshold),
-            kill: self.kill_policy(from)?,
+            kill: self.kill_policy(from, hold)?,
             show_arguments: from
                 .one("show-arguments", self.show_arguments.as_ref(), parse::switch)?
                 .unwrap_or(default.show_arguments),
@@ -114,7 +115,8 @@ impl EngineArgs {
         })
     }
 
-    fn kill_policy(&self, from: &Sources) -> Result<Option<KillPolicy>, UsageError> {
+    /// What BUSY does not hold cannot be kept out of a kill's way.
+    fn kill_policy(&self, from: &Sources, hold: HoldKinds) -> Result<Option<KillPolicy>, UsageError> {
         let after = from.one("kill-after", self.kill_after.as_ref(), parse::positive_duration)?;
         let lists = [("kill-only", &self.kill_only), ("kill-never", &self.kill_never)];
         let [only, never] = lists.map(|(name, names)| from.many(name, names, parse::script));
@@ -126,6 +128,9 @@ impl EngineArgs {
                 Some(((name, names), _)) => Err(from.lacking((name, names.first()), &["kill-after"])),
             };
         };
+        if !hold.busy {
+            return Err(from.lacking(("kill-after", self.kill_after.as_ref()), &["hold"]));
+        }
         let (only, never) = (only.unwrap_or_default(), never.unwrap_or_default());
         Ok(Some(KillPolicy { after, only, never }))
     }

@@ -168,6 +168,7 @@ impl Origin {
     fn example(&self, name: &str) -> String {
         let value = match name {
             "kill-after" => "30s".to_owned(),
+            "hold" => "busy".to_owned(),
             file => format!("/etc/unbusy/{file}.pem"),
         };
         match self {
