@@ -19,6 +19,7 @@ mod ledger;
 mod listen;
 mod notices;
 mod pair;
+mod reply;
 mod running;
 mod serve;
 mod shared;
@@ -51,6 +52,7 @@ pub use config::{
 pub use connecting::Connecting;
 pub use inquiry::{Inquiry, InquiryError};
 use listen::Listener;
+pub use reply::{Reply, printable};
 use serve::Seat;
 use shared::{Shared, Stage};
 use stream::Stream;

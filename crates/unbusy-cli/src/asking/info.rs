@@ -1,6 +1,6 @@
 //! What `INFO` answers.
 
-use super::reply::printable;
+use super::printable;
 
 /// Its lines, by their names.
 pub(crate) fn info_lines(text: &str) -> impl Iterator<Item = (String, String)> {

@@ -4,7 +4,6 @@
 
 mod condition;
 mod info;
-mod reply;
 mod words;
 
 use std::io;
@@ -17,7 +16,7 @@ use unbusy_proxy::{Connector, Inquiry, InquiryError, Upstream};
 use condition::Running;
 pub(crate) use condition::{Busy, Condition};
 pub(crate) use info::{field, info_lines};
-pub(crate) use reply::{Reply, printable};
+pub(crate) use unbusy_proxy::{Reply, printable};
 pub(crate) use words::{ago, millis};
 
 use crate::cli::ServerSettings;

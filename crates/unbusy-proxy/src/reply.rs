@@ -1,26 +1,37 @@
-//! A server's reply as a value.
+//! A server's reply as a value, for who asks questions. What passes through the proxy is never read so.
 
 /// Deeper than any reply to what is asked here.
 const DEPTH_MAX: usize = 16;
 
 /// One reply. Maps and sets are lists, as servers send them without RESP3; attributes are left out.
+///
+/// ```
+/// use unbusy_proxy::Reply;
+/// let reply = Reply::parse(b"*2\r\n$14\r\nlua-time-limit\r\n$4\r\n5000\r\n");
+/// assert_eq!(reply.get("lua-time-limit").and_then(Reply::number), Some(5000));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Reply {
+pub enum Reply {
+    /// A simple, bulk or verbatim string, or anything else of one line.
     Text(Vec<u8>),
+    /// An integer.
     Integer(i64),
+    /// An error, its code in front.
     Error(String),
+    /// An array, a set, a push, or the names and values of a map.
     List(Vec<Self>),
+    /// Null, and what cannot be read.
     Null,
 }
 
 impl Reply {
     /// Reads one frame, whole and well formed. What is not understood is null.
-    pub(crate) fn parse(mut frame: &[u8]) -> Self {
+    pub fn parse(mut frame: &[u8]) -> Self {
         read(&mut frame, 0).unwrap_or(Self::Null)
     }
 
     /// The error, by its code and its message.
-    pub(crate) fn error(&self) -> Option<(&str, &str)> {
+    pub fn error(&self) -> Option<(&str, &str)> {
         match self {
             Self::Error(text) => Some(text.split_once(' ').unwrap_or((text, ""))),
             _ => None,
@@ -28,7 +39,7 @@ impl Reply {
     }
 
     /// The text as it may be shown: no control characters reach a terminal.
-    pub(crate) fn text(&self) -> Option<String> {
+    pub fn text(&self) -> Option<String> {
         match self {
             Self::Text(bytes) => Some(printable(&String::from_utf8_lossy(bytes))),
             _ => None,
@@ -36,7 +47,7 @@ impl Reply {
     }
 
     /// The bytes as text, line ends included.
-    pub(crate) fn lines(&self) -> Option<String> {
+    pub fn lines(&self) -> Option<String> {
         match self {
             Self::Text(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
             _ => None,
@@ -44,7 +55,7 @@ impl Reply {
     }
 
     /// A number, also one that is written as text.
-    pub(crate) fn number(&self) -> Option<u64> {
+    pub fn number(&self) -> Option<u64> {
         match self {
             Self::Integer(number) => u64::try_from(*number).ok(),
             Self::Text(bytes) => std::str::from_utf8(bytes).ok()?.parse().ok(),
@@ -52,7 +63,8 @@ impl Reply {
         }
     }
 
-    pub(crate) fn items(&self) -> &[Self] {
+    /// The parts of a list; of anything else there are none.
+    pub fn items(&self) -> &[Self] {
         match self {
             Self::List(items) => items,
             _ => &[],
@@ -60,14 +72,14 @@ impl Reply {
     }
 
     /// The value behind a name in a list of names and values.
-    pub(crate) fn get(&self, name: &str) -> Option<&Self> {
+    pub fn get(&self, name: &str) -> Option<&Self> {
         let mut pairs = self.items().chunks_exact(2);
         pairs.find(|pair| pair[0] == Self::Text(name.into())).map(|pair| &pair[1])
     }
 }
 
 /// The text with its control characters written out.
-pub(crate) fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     let written = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
     text.chars().map(written).collect()
 }
