@@ -177,18 +177,22 @@ fn a_command_that_was_rejected_counts_from_then_whatever_came_between() {
     }
 }
 
+/// What goes to the server when the client has sent these commands, what the client gets of the replies, and how many commands
+/// are given up.
+fn exchange(session: &mut Session, commands: &str, replies: &str) -> (String, String, u64) {
+    session.client_bytes(commands.as_bytes(), Time::ZERO, &mut Out::default()).unwrap();
+    session.send(Pass::Free, Time::ZERO);
+    let sent = String::from_utf8(session.outgoing().to_vec()).unwrap();
+    session.wrote(sent.len(), &mut Out::default());
+    let mut out = Out::default();
+    session.server_bytes(replies.as_bytes(), Time::ZERO, &mut out).unwrap();
+    (sent, String::from_utf8(out.to_client(replies.as_bytes())).unwrap(), out.given_up)
+}
+
 #[test]
 fn a_hole_gives_up_what_was_rejected_in_front_of_it_and_nothing_else() {
     let mut session = Session::new(Policy::default());
-    let mut line = |commands: &str, replies: &str| {
-        session.client_bytes(commands.as_bytes(), Time::ZERO, &mut Out::default()).unwrap();
-        session.send(Pass::Free, Time::ZERO);
-        let sent = String::from_utf8(session.outgoing().to_vec()).unwrap();
-        session.wrote(sent.len(), &mut Out::default());
-        let mut out = Out::default();
-        session.server_bytes(replies.as_bytes(), Time::ZERO, &mut out).unwrap();
-        (sent, String::from_utf8(out.to_client(replies.as_bytes())).unwrap(), out.given_up)
-    };
+    let mut line = |commands, replies| exchange(&mut session, commands, replies);
     let first = "GET x\r\nGET a\r\nGET bb\r\nEVAL s 0\r\nGET ccc\r\nGET d\r\n";
     let replies = format!("$1\r\nx\r\n{BUSY}{BUSY}:1\r\n{BUSY}{BUSY}");
     let got = format!("$1\r\nx\r\n{BUSY}{BUSY}:1\r\n");
@@ -200,18 +204,10 @@ fn a_hole_gives_up_what_was_rejected_in_front_of_it_and_nothing_else() {
 #[test]
 fn behind_a_hole_it_goes_on_at_the_right_byte() {
     let mut session = Session::new(Policy::default());
-    let mut line = |commands: &str, replies: &str| {
-        session.client_bytes(commands.as_bytes(), Time::ZERO, &mut Out::default()).unwrap();
-        session.send(Pass::Free, Time::ZERO);
-        let sent = String::from_utf8(session.outgoing().to_vec()).unwrap();
-        session.wrote(sent.len(), &mut Out::default());
-        let mut out = Out::default();
-        session.server_bytes(replies.as_bytes(), Time::ZERO, &mut out).unwrap();
-        (sent, String::from_utf8(out.to_client(replies.as_bytes())).unwrap())
-    };
+    let mut line = |commands, replies| exchange(&mut session, commands, replies);
     let first = "GET a\r\nEVAL s 0\r\nGET ccc\r\n";
     let replies = format!("{BUSY}:1\r\n$1\r\nc\r\n");
-    assert_eq!(line(first, &replies), (first.to_owned(), replies.clone()));
-    let told = |command: &str, reply: &str| (command.to_owned(), reply.to_owned());
+    assert_eq!(line(first, &replies), (first.to_owned(), replies.clone(), 1));
+    let told = |command: &str, reply: &str| (command.to_owned(), reply.to_owned(), 0);
     assert_eq!(line("GET d\r\n", "$1\r\nd\r\n"), told("GET d\r\n", "$1\r\nd\r\n"));
 }
