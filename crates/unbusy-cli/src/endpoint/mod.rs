@@ -7,6 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use serde::Deserialize as _;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -53,16 +54,16 @@ impl Endpoint {
 
     /// All that `/api/state` tells.
     pub(crate) async fn state(&self) -> Result<Value, Failure> {
-        let (status, body) = self.get("/api/state").await?;
-        if status != 200 {
-            return Err(Failure::refused(status, &body));
-        }
-        serde_json::from_slice(&body).map_err(|error| Failure::Refused(not_understood(&error)))
+        self.read("/api/state").await
     }
 
     /// What scripts have cost.
     pub(crate) async fn scripts(&self) -> Result<Scripts, Failure> {
-        let (status, body) = self.get("/api/scripts").await?;
+        self.read("/api/scripts").await
+    }
+
+    async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let (status, body) = self.get(path).await?;
         if status != 200 {
             return Err(Failure::refused(status, &body));
         }

@@ -2,26 +2,14 @@
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Rect};
-use ratatui::style::Stylize as _;
-use ratatui::widgets::{Block, Borders, Row, Table};
 
+use super::table::{self, Column, Title};
 use super::{Look, scripts};
 use crate::commands::top::picture::Picture;
 use crate::commands::top::sight::{Culprit, Episode};
 use crate::commands::top::words::{moment, span};
 
-/// The title and the names of the columns.
-const HEAD: u16 = 2;
-
-/// One column, and from which width of the terminal on it is there.
-struct Column {
-    name: &'static str,
-    width: Constraint,
-    from: u16,
-    text: fn(&Episode, now_ms: u64) -> String,
-}
-
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column<Episode>; 7] = [
     Column {
         name: "began",
         width: Constraint::Length(11),
@@ -58,23 +46,10 @@ const COLUMNS: [Column; 7] = [
 
 /// Draws as many as there is room for; how many is that?
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, picture: &Picture, look: Look) -> usize {
-    let room = usize::from(area.height.saturating_sub(HEAD));
-    let all = picture.episodes.len();
-    let first = look.offset.min(all.saturating_sub(1));
-    let shown = picture.episodes.iter().skip(first).take(room);
-    let title = match all {
-        0 => " no episode is over yet ".to_owned(),
-        _ if room == 0 => format!(" {all} episodes "),
-        _ => format!(" episodes {}–{} of {all} ", first + 1, (first + room).min(all)),
-    };
-    let columns = || COLUMNS.iter().filter(|column| area.width >= column.from);
-    let now_ms = picture.their_now(look.now);
-    let rows = shown.map(|episode| Row::new(columns().map(|column| (column.text)(episode, now_ms))));
-    let names = Row::new(columns().map(|column| column.name)).underlined();
-    let table = Table::new(rows, columns().map(|column| column.width)).header(names);
-    let block = Block::new().borders(Borders::TOP).title(title.bold());
-    frame.render_widget(table.block(block.title(scripts::glance(picture))), area);
-    room
+    let title =
+        Title { rows: "episodes", none: "no episode is over yet", order: "", edge: scripts::glance(picture) };
+    let place = (look.offset, picture.their_now(look.now));
+    table::draw(frame, area, &COLUMNS, picture.episodes.iter(), place, &title)
 }
 
 fn script(episode: &Episode) -> String {

@@ -4,6 +4,7 @@ mod episodes;
 mod headline;
 mod help;
 mod scripts;
+mod table;
 #[cfg(test)]
 mod tests;
 mod waiting;
