@@ -174,7 +174,7 @@ impl<'a> Play<'a> {
                 self.session.deny_rejection(self.now, &mut out);
                 self.got.0.extend(out.to_client(&[]));
             }
-            2 if self.session.needs_lease() => self.session.take_back(),
+            2 => self.session.take_back(),
             3 if self.session.is_poisoned() => self.session.unpoison(),
             4 => {
                 self.gone = true;

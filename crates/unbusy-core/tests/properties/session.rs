@@ -312,7 +312,7 @@ impl<'a> Line<'a> {
                 self.session.deny_rejection(self.now, &mut out);
                 self.note(&[], &out, None);
             }
-            2 if self.session.needs_lease() => self.session.take_back(),
+            2 => self.session.take_back(),
             3 if self.session.is_poisoned() => self.session.unpoison(),
             4 if !self.gone => {
                 self.gone = true;
