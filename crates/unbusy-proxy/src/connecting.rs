@@ -1,25 +1,22 @@
 //! Connections of the process that the proxy runs in, which need no listener.
 
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-/// A connection that [`Proxy::connect`](crate::Proxy::connect) has begun: its server is being connected to.
+/// A connection that [`Proxy::connect`](crate::Proxy::connect) or
+/// [`Proxy::connect_direct`](crate::Proxy::connect_direct) has begun: its server is being connected to.
 #[derive(Debug)]
-pub struct Connecting {
-    stream: UnixStream,
-    outcome: Receiver<io::Result<()>>,
-}
+pub struct Connecting<T>(Receiver<io::Result<T>>);
 
-impl Connecting {
+impl<T> Connecting<T> {
     /// Waits for the server; gives itself back if that takes longer.
     ///
     /// # Errors
     /// When it is not known yet. What went wrong with the server is within the outcome.
-    pub fn wait(self, at_most: Duration) -> Result<io::Result<UnixStream>, Self> {
-        match self.outcome.recv_timeout(at_most) {
-            Ok(outcome) => Ok(outcome.map(|()| self.stream)),
+    pub fn wait(self, at_most: Duration) -> Result<io::Result<T>, Self> {
+        match self.0.recv_timeout(at_most) {
+            Ok(outcome) => Ok(outcome),
             Err(RecvTimeoutError::Timeout) => Err(self),
             Err(RecvTimeoutError::Disconnected) => {
                 Ok(Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the proxy has ended")))
@@ -29,19 +26,17 @@ impl Connecting {
 }
 
 /// The one that waits for the server of a [`Connecting`].
-pub(crate) struct Caller(SyncSender<io::Result<()>>);
+pub(crate) struct Caller<T>(SyncSender<io::Result<T>>);
 
-impl Caller {
-    pub(crate) fn tell(&self, outcome: io::Result<()>) {
+impl<T> Caller<T> {
+    pub(crate) fn tell(&self, outcome: io::Result<T>) {
         // It may have given up.
         let _ = self.0.try_send(outcome);
     }
 }
 
-/// Both ends of a connection, and who is to hear of its server.
-pub(crate) fn begin() -> io::Result<(Connecting, UnixStream, Caller)> {
-    let (stream, inner) = UnixStream::pair()?;
-    inner.set_nonblocking(true)?;
+/// Who waits, and who is to tell him.
+pub(crate) fn begin<T>() -> (Connecting<T>, Caller<T>) {
     let (teller, outcome) = sync_channel(1);
-    Ok((Connecting { stream, outcome }, inner, Caller(teller)))
+    (Connecting(outcome), Caller(teller))
 }

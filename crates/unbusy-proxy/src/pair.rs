@@ -13,16 +13,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::ReadBuf;
-use tokio::time::Sleep;
 use unbusy_core::gate::{Answer, Outcome, Ticket};
 use unbusy_core::session::{Out, Pass, Piece, SessionError, Want};
 use unbusy_core::{Script, Session, Time};
 
+use crate::direct::Socket;
 use crate::running::{Call, Caller, Client};
 use crate::shared::{Shared, Stage};
 use crate::stream::{Closed, Stream};
 use crate::sync;
 use crate::tally::Tally;
+use crate::timer::Timer;
 
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 /// Replies that a client does not take are kept up to one read; beyond that the server is not read.
@@ -71,16 +72,16 @@ impl From<io::Error> for End {
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, each set once")]
-pub(crate) struct Pair<'a> {
+pub(crate) struct Pair {
     shared: Arc<Shared>,
     worker: usize,
-    client: &'a mut Stream,
-    server: &'a mut Stream,
+    pub(crate) client: Stream,
+    pub(crate) server: Stream,
     session: Session,
     /// Replies that the client has not taken yet.
     backlog: Vec<u8>,
     place: Place,
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Option<Timer>,
     scripts_counted: u32,
     /// Known by this among those that run scripts, from its first script on.
     caller: Option<Caller>,
@@ -95,6 +96,7 @@ pub(crate) struct Pair<'a> {
     /// The server cannot be written to any more; what it said before can still be read.
     server_deaf: bool,
     unflushed: bool,
+    has_left: bool,
 }
 
 /// What is known within one call of [`Pair::drive`].
@@ -123,24 +125,13 @@ enum Place {
     Sent(Ticket),
 }
 
-impl Drop for Pair<'_> {
+impl Drop for Pair {
     fn drop(&mut self) {
-        if let Place::Waiting(ticket) | Place::Sent(ticket) = self.place {
-            self.shared.leave(ticket, sync::now());
-        }
-        if self.scripts_counted > 0 {
-            self.shared.remove_scripts(self.worker, self.scripts_counted);
-            if let Some(caller) = self.caller {
-                self.shared.running.note(caller, None);
-            }
-            // Nobody will hear of its end.
-            self.shared.script_answered(sync::now());
-        }
-        self.tally().ended.add(1);
+        self.leave();
     }
 }
 
-impl Future for Pair<'_> {
+impl Future for Pair {
     type Output = End;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
@@ -152,13 +143,8 @@ impl Future for Pair<'_> {
     }
 }
 
-impl<'a> Pair<'a> {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        worker: usize,
-        client: &'a mut Stream,
-        server: &'a mut Stream,
-    ) -> Self {
+impl Pair {
+    pub(crate) fn new(shared: Arc<Shared>, worker: usize, client: Stream, server: Stream) -> Self {
         let session = Session::new(shared.policy);
         shared.tallies[worker].begun.add(1);
         Self {
@@ -179,12 +165,88 @@ impl<'a> Pair<'a> {
             server_spoke: false,
             server_deaf: false,
             unflushed: false,
+            has_left: false,
         }
+    }
+
+    /// The connection is over: nobody waits for it any more, and its server hears of it.
+    pub(crate) fn leave(&mut self) {
+        if std::mem::replace(&mut self.has_left, true) {
+            return;
+        }
+        if let Some(ticket) = self.take_ticket() {
+            self.shared.leave(ticket, sync::now());
+        }
+        if self.scripts_counted > 0 {
+            self.shared.remove_scripts(self.worker, self.scripts_counted);
+            if let Some(caller) = self.caller {
+                self.shared.running.note(caller, None);
+            }
+            // Nobody will hear of its end.
+            self.shared.script_answered(sync::now());
+        }
+        self.tally().ended.add(1);
+        self.server.hang_up();
     }
 
     /// Replies that the client has not taken yet.
     pub(crate) fn take_backlog(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.backlog)
+    }
+
+    /// When it is to be driven again although nothing happened; only if its user drives it.
+    pub(crate) const fn wake_time(&self) -> Option<Time> {
+        match self.timer {
+            Some(Timer::Caller(moment)) => Some(moment),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing but the server's socket will have news for it.
+    pub(crate) fn waits_for_server_only(&self) -> bool {
+        self.place == Place::Away && self.timer.is_none() && !self.session.has_unsent()
+    }
+
+    pub(crate) fn is_subscribed(&self) -> bool {
+        self.session.is_subscribed()
+    }
+
+    /// Whether all that was read of the client is on its way.
+    pub(crate) fn has_settled(&self) -> bool {
+        let waits = matches!(self.place, Place::Waiting(_));
+        !waits && self.session.outgoing().is_empty() && !self.session.has_unsent()
+    }
+
+    /// Nobody drives it for a while, so nobody is to wait for it at the gate; it asks again when it goes on.
+    pub(crate) fn step_back(&mut self) {
+        if let Place::Waiting(ticket) = self.place {
+            self.place = Place::Away;
+            self.shared.leave(ticket, sync::now());
+        }
+    }
+
+    /// The client gets these bytes first. Then somebody else drives it.
+    pub(crate) fn hand_over(&mut self, received: Vec<u8>) {
+        self.backlog = received;
+        self.timer = None;
+    }
+
+    /// From now on a worker's runtime drives it, for this client.
+    pub(crate) fn adopt(&mut self, client: Stream) -> io::Result<()> {
+        let server = std::mem::replace(&mut self.server, Stream::Memory(Box::default()));
+        self.server = Socket::out_of(server)?.into_stream()?;
+        self.client = client;
+        Ok(())
+    }
+
+    /// Closes the server's descriptor, and does nothing else.
+    pub(crate) fn forget(mut self) {
+        drop(std::mem::replace(&mut self.server, Stream::Memory(Box::default())));
+        std::mem::forget(self);
+    }
+
+    const fn is_driven_by_caller(&self) -> bool {
+        matches!(self.client, Stream::Memory(_))
     }
 
     fn tally(&self) -> &Tally {
@@ -238,8 +300,7 @@ impl<'a> Pair<'a> {
             self.server_told = true;
             self.wait_as_orphan();
         }
-        while self.server_told && self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
-        {
+        while self.server_told && self.timer.as_mut().is_some_and(|timer| timer.is_over(cx)) {
             // What keeps the server busy must stay known for as long as it does.
             if self.scripts_counted == 0 || self.shared.episode().is_none() {
                 return Err(End::Closed);
@@ -251,7 +312,7 @@ impl<'a> Pair<'a> {
 
     fn wait_as_orphan(&mut self) {
         let until = sync::now() + ORPHAN_WAIT;
-        self.timer = Some(Box::pin(tokio::time::sleep_until(sync::instant(until))));
+        self.timer = Some(Timer::at(until, self.is_driven_by_caller()));
     }
 
     fn read_client(
@@ -515,11 +576,8 @@ impl<'a> Pair<'a> {
 
     /// Behind a hole a connection may wait at the gate with nothing left to send. Nobody is to wait for it there.
     fn make_way(&mut self) {
-        if let Place::Waiting(ticket) = self.place
-            && self.session.is_idle()
-        {
-            self.place = Place::Away;
-            self.shared.leave(ticket, sync::now());
+        if self.session.is_idle() {
+            self.step_back();
         }
     }
 
@@ -626,11 +684,10 @@ impl<'a> Pair<'a> {
 
     fn arm_timer(&mut self) {
         let Some(deadline) = self.session.deadline() else { return };
-        let at = sync::instant(deadline);
+        let by_caller = self.is_driven_by_caller();
         match &mut self.timer {
-            Some(timer) if timer.deadline() == at => {}
-            Some(timer) => timer.as_mut().reset(at),
-            None => self.timer = Some(Box::pin(tokio::time::sleep_until(at))),
+            Some(timer) => timer.set(deadline),
+            None => self.timer = Some(Timer::at(deadline, by_caller)),
         }
     }
 
@@ -644,7 +701,7 @@ impl<'a> Pair<'a> {
         }
         self.arm_timer();
         let Some(timer) = &mut self.timer else { return false };
-        if timer.as_mut().poll(cx).is_pending() {
+        if !timer.is_over(cx) {
             return false;
         }
         scratch.out.clear();

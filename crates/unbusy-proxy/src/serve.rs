@@ -38,22 +38,14 @@ impl Drop for Seat {
 }
 
 /// Serves a client until it or its server closes.
-pub(crate) async fn serve(
-    mut client: Stream,
-    mut server: Stream,
-    shared: Arc<Shared>,
-    worker: usize,
-    connector: Arc<Connector>,
-) {
-    let mut pair = Pair::new(Arc::clone(&shared), worker, &mut client, &mut server);
+pub(crate) async fn serve(mut pair: Pair, shared: Arc<Shared>, connector: Arc<Connector>) {
     let end = (&mut pair).await;
     let backlog = pair.take_backlog();
-    drop(pair);
-    server.hang_up();
-    drop(server);
+    pair.leave();
+    let client = &mut pair.client;
     match end {
         End::Closed if backlog.is_empty() => {}
-        End::Closed => Box::pin(say(&mut client, backlog)).await,
+        End::Closed => Box::pin(say(client, backlog)).await,
         End::Refused(reason) => {
             shared.arrivals.unreached.fetch_add(1, Relaxed);
             Box::pin(refuse_unreached(client, &connector, backlog, &reason)).await;
@@ -68,7 +60,7 @@ pub(crate) async fn serve(
 
 /// Tells a client that its server cannot be reached.
 pub(crate) async fn refuse_unreached(
-    client: Stream,
+    client: &mut Stream,
     connector: &Connector,
     before: Vec<u8>,
     reason: &io::Error,
@@ -79,10 +71,10 @@ pub(crate) async fn refuse_unreached(
 }
 
 /// Tells a client why it is not served, and closes.
-pub(crate) async fn refuse(mut client: Stream, mut before: Vec<u8>, reason: &str) {
+pub(crate) async fn refuse(client: &mut Stream, mut before: Vec<u8>, reason: &str) {
     let reason = reason.replace(['\r', '\n'], " ");
     before.extend_from_slice(format!("-ERR unbusy: {reason}\r\n").as_bytes());
-    say(&mut client, before).await;
+    say(client, before).await;
 }
 
 /// Writes last bytes, then reads until the client closes: closing on unread bytes would reset the connection and take

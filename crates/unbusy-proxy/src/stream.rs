@@ -1,31 +1,26 @@
-//! One byte stream type for TCP, unix sockets and TLS on either.
+//! One byte stream type for TCP, unix sockets, TLS, and what a connection has that its user drives.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
+
+use crate::direct::{Memory, Socket};
 
 /// A connection to a client or to the server.
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
     Tls(Box<TlsStream<TcpStream>>),
-}
-
-/// Calls the same method of whichever stream it is.
-macro_rules! each {
-    ($self:expr, $stream:ident => $call:expr) => {
-        match $self {
-            Stream::Tcp($stream) => $call,
-            Stream::Unix($stream) => $call,
-            Stream::Tls($stream) => $call,
-        }
-    };
+    /// The client that drives the connection itself, and its server.
+    Memory(Box<Memory>),
+    Direct(Socket),
 }
 
 /// What is known of the peer's end.
@@ -43,15 +38,21 @@ impl Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        each!(self, stream => Pin::new(stream).poll_read(cx, buffer))
+        match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Memory(memory) => memory.read(buffer).map(Ok),
+            Self::Direct(socket) => socket.read(buffer),
+        }
     }
 
     /// The peer's address, if it has one.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.peer_addr().ok(),
-            Self::Unix(_) => None,
             Self::Tls(stream) => stream.get_ref().0.peer_addr().ok(),
+            Self::Unix(_) | Self::Memory(_) | Self::Direct(_) => None,
         }
     }
 
@@ -62,11 +63,18 @@ impl Stream {
             Self::Tcp(stream) => stream.poll_read_ready(cx).is_pending(),
             Self::Unix(stream) => stream.poll_read_ready(cx).is_pending(),
             Self::Tls(_) => false,
+            Self::Memory(memory) => memory.is_read(),
+            Self::Direct(socket) => socket.is_dry(),
         }
     }
 
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        each!(self, stream => Pin::new(stream).poll_write(cx, bytes))
+        match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Memory(_) | Self::Direct(_) => self.poll_write_vectored(cx, &[IoSlice::new(bytes)]),
+        }
     }
 
     pub(crate) fn poll_write_vectored(
@@ -74,31 +82,45 @@ impl Stream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        each!(self, stream => Pin::new(stream).poll_write_vectored(cx, slices))
+        match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Memory(memory) => Poll::Ready(Ok(memory.write(slices))),
+            Self::Direct(socket) => socket.write(slices),
+        }
     }
 
     /// Only TLS keeps bytes of its own that must be pushed out.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tcp(_) | Self::Unix(_) | Self::Memory(_) | Self::Direct(_) => Poll::Ready(Ok(())),
         }
     }
 
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => Pin::new(stream).poll_shutdown(cx))
+        match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Memory(_) => Poll::Ready(Ok(())),
+            Self::Direct(socket) => Poll::Ready(SockRef::from(&*socket).shutdown(Shutdown::Write)),
+        }
     }
 
     /// Ends the connection even if a process that was forked from this one has its socket as well, of which closing it here
     /// would know nothing.
     pub(crate) fn hang_up(&self) {
         let socket = match self {
-            Self::Tcp(stream) => socket2::SockRef::from(stream),
-            Self::Unix(stream) => socket2::SockRef::from(stream),
-            Self::Tls(stream) => socket2::SockRef::from(stream.get_ref().0),
+            Self::Tcp(stream) => SockRef::from(stream),
+            Self::Unix(stream) => SockRef::from(stream),
+            Self::Tls(stream) => SockRef::from(stream.get_ref().0),
+            Self::Direct(socket) => SockRef::from(socket),
+            Self::Memory(_) => return,
         };
         // The peer may have been first.
-        let _ = socket.shutdown(std::net::Shutdown::Both);
+        let _ = socket.shutdown(Shutdown::Both);
     }
 
     /// Whether the peer's TLS does not want us, and the connection did not simply end. With TLS 1.3 that comes after
@@ -114,6 +136,8 @@ impl Stream {
             Self::Tcp(stream) => std::pin::pin!(stream.ready(both)).poll(cx),
             Self::Unix(stream) => std::pin::pin!(stream.ready(both)).poll(cx),
             Self::Tls(stream) => std::pin::pin!(stream.get_ref().0.ready(both)).poll(cx),
+            // Who drives it is there.
+            Self::Memory(_) | Self::Direct(_) => return Closed::No,
         };
         match ready {
             Poll::Ready(Ok(ready)) if ready.is_write_closed() => Closed::Wholly,

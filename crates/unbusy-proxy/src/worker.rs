@@ -3,6 +3,7 @@
 //! A connection never moves to another worker, so that no lock is shared between connections.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
@@ -13,6 +14,8 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 use crate::connecting::Caller;
+use crate::direct::{Direct, Socket};
+use crate::pair::Pair;
 use crate::serve::{Seat, refuse_unreached, serve};
 use crate::shared::{Shared, Stage};
 use crate::stream::Stream;
@@ -22,13 +25,19 @@ use crate::upstream::{self, Connector};
 pub(crate) enum Accepted {
     Tcp(std::net::TcpStream),
     Unix(std::os::unix::net::UnixStream),
-    /// From this process.
-    Inner(std::os::unix::net::UnixStream, Caller),
+    /// From this process: our end, and the other one, which the caller gets.
+    Inner(Ends, Caller<std::os::unix::net::UnixStream>),
 }
+
+type Ends = [std::os::unix::net::UnixStream; 2];
 
 /// What a worker is told.
 pub(crate) enum Order {
     Serve(Accepted, Seat),
+    /// Connect to the server for a caller in this process that drives the connection itself.
+    Connect(Caller<Direct>, Seat, mpsc::UnboundedSender<Self>),
+    /// Drive a connection whose user did that; it becomes his end of this.
+    Adopt(Box<Pair>, std::os::unix::net::UnixStream, Seat),
     /// The stage has changed: every connection is to look at it.
     Look,
 }
@@ -71,10 +80,20 @@ async fn work(index: usize, context: Context, mut inbox: mpsc::UnboundedReceiver
             order = inbox.recv() => match order {
                 None => break,
                 Some(Order::Look) => connections.values().flatten().for_each(Waker::wake_by_ref),
+                Some(Order::Connect(caller, seat, orders)) => {
+                    tokio::spawn(connect(caller, seat, context.clone(), index, orders));
+                }
                 Some(Order::Serve(accepted, seat)) => {
                     next += 1;
                     connections.insert(next, None);
-                    tokio::spawn(attend(next, accepted, seat, context.clone(), index, reports.clone()));
+                    let life = begin(accepted, context.clone(), index);
+                    tokio::spawn(attend(next, life, seat, reports.clone()));
+                }
+                Some(Order::Adopt(pair, client, seat)) => {
+                    next += 1;
+                    connections.insert(next, None);
+                    let life = adopt(pair, client, context.clone());
+                    tokio::spawn(attend(next, life, seat, reports.clone()));
                 }
             },
         }
@@ -88,16 +107,14 @@ async fn work(index: usize, context: Context, mut inbox: mpsc::UnboundedReceiver
 
 async fn attend(
     id: u64,
-    accepted: Accepted,
+    life: impl Future<Output = io::Result<()>>,
     seat: Seat,
-    context: Context,
-    worker: usize,
     reports: mpsc::UnboundedSender<Report>,
 ) {
     let waker = std::future::poll_fn(|cx| std::task::Poll::Ready(cx.waker().clone())).await;
     // A worker that has ended needs no reports.
     let _ = reports.send(Report::Began(id, waker));
-    if let Err(error) = adopt(accepted, context, worker).await {
+    if let Err(error) = life.await {
         tracing::debug!(%error, "a connection failed before it was served");
     }
     drop(seat);
@@ -109,10 +126,13 @@ enum Report {
     Ended(u64),
 }
 
-async fn adopt(accepted: Accepted, context: Context, worker: usize) -> io::Result<()> {
-    let (client, caller) = match accepted {
+/// Serves a new connection.
+async fn begin(accepted: Accepted, context: Context, worker: usize) -> io::Result<()> {
+    let (mut client, caller) = match accepted {
         Accepted::Unix(stream) => (Stream::Unix(UnixStream::from_std(stream)?), None),
-        Accepted::Inner(stream, caller) => (Stream::Unix(UnixStream::from_std(stream)?), Some(caller)),
+        Accepted::Inner([inner, outer], caller) => {
+            (Stream::Unix(UnixStream::from_std(inner)?), Some((outer, caller)))
+        }
         Accepted::Tcp(stream) => {
             let stream = TcpStream::from_std(stream)?;
             upstream::tune(&stream)?;
@@ -129,15 +149,42 @@ async fn adopt(accepted: Accepted, context: Context, worker: usize) -> io::Resul
     }
     match (server, caller) {
         (Ok(server), caller) => {
-            if let Some(caller) = caller {
-                caller.tell(Ok(()));
+            if let Some((outer, caller)) = caller {
+                caller.tell(Ok(outer));
             }
-            serve(client, server, context.shared, worker, context.connector).await;
+            let pair = Pair::new(Arc::clone(&context.shared), worker, client, server);
+            serve(pair, context.shared, context.connector).await;
         }
-        (Err(reason), Some(caller)) => caller.tell(Err(reason)),
+        (Err(reason), Some((_, caller))) => caller.tell(Err(reason)),
         (Err(reason), None) => {
-            Box::pin(refuse_unreached(client, &context.connector, Vec::new(), &reason)).await;
+            Box::pin(refuse_unreached(&mut client, &context.connector, Vec::new(), &reason)).await;
         }
     }
     Ok(())
+}
+
+/// Serves a connection that was driven by its user before.
+async fn adopt(
+    mut pair: Box<Pair>,
+    client: std::os::unix::net::UnixStream,
+    context: Context,
+) -> io::Result<()> {
+    pair.adopt(Stream::Unix(UnixStream::from_std(client)?))?;
+    serve(*pair, context.shared, context.connector).await;
+    Ok(())
+}
+
+/// Connects for a caller that goes on from there.
+async fn connect(
+    caller: Caller<Direct>,
+    seat: Seat,
+    context: Context,
+    worker: usize,
+    orders: mpsc::UnboundedSender<Order>,
+) {
+    let server = context.connector.connect().await.and_then(Socket::out_of);
+    if server.is_err() {
+        context.shared.arrivals.unreached.fetch_add(1, Relaxed);
+    }
+    caller.tell(server.map(|server| Direct::new(server, context.shared, worker, orders, seat)));
 }

@@ -311,6 +311,11 @@ impl Session {
         raw || self.lane.entries.len() > self.lane.sent
     }
 
+    /// Whether the client is subscribed to anything, so that it may be sent messages at any time.
+    pub fn is_subscribed(&self) -> bool {
+        self.client.subscriptions.any()
+    }
+
     /// Whether bytes pass unread in both directions.
     pub const fn is_tunnel(&self) -> bool {
         self.flags.tunnel
