@@ -1,15 +1,18 @@
 //! The engine for Python: a proxy without listeners, on threads of its own that never need the interpreter.
 
+mod direct;
+
 use std::io::{self, Write as _};
 use std::os::fd::{IntoRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use direct::Direct;
 use pyo3::exceptions::{PyOSError, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
 use unbusy_core::Event;
-use unbusy_proxy::{Address, Config, HoldKinds, Proxy, Upstream, UpstreamTls};
+use unbusy_proxy::{Address, Config, Connecting, HoldKinds, Proxy, Upstream, UpstreamTls};
 
 /// While a connection is made, signals (Ctrl-C) are looked for this often.
 const SIGNALS: Duration = Duration::from_millis(50);
@@ -55,14 +58,13 @@ impl Engine {
 
     /// Connects to the server; gives the descriptor of a socket that leads there through the engine.
     fn connect(&self, py: Python<'_>) -> PyResult<RawFd> {
-        let mut connecting = self.proxy().connect().map_err(|error| os_error(&error))?;
-        loop {
-            connecting = match py.detach(|| connecting.wait(SIGNALS)) {
-                Ok(outcome) => return outcome.map(IntoRawFd::into_raw_fd).map_err(|error| os_error(&error)),
-                Err(connecting) => connecting,
-            };
-            py.check_signals()?;
-        }
+        wait_for(py, self.proxy().connect()).map(IntoRawFd::into_raw_fd)
+    }
+
+    /// Connects to the server, for the calling threads to drive the connection themselves. Not with TLS.
+    fn connect_direct(this: Bound<'_, Self>) -> PyResult<Direct> {
+        let direct = wait_for(this.py(), this.get().proxy().connect_direct())?;
+        Ok(Direct::new(direct, this.unbind()))
     }
 
     /// The descriptor of a socket on which a line tells of each event, until the engine ends.
@@ -99,6 +101,17 @@ impl Drop for Engine {
             // After a fork its threads are the parent's, and so is what they share with it.
             std::mem::forget(proxy);
         }
+    }
+}
+
+fn wait_for<T: Send>(py: Python<'_>, connecting: io::Result<Connecting<T>>) -> PyResult<T> {
+    let mut connecting = connecting.map_err(|error| os_error(&error))?;
+    loop {
+        connecting = match py.detach(|| connecting.wait(SIGNALS)) {
+            Ok(outcome) => return outcome.map_err(|error| os_error(&error)),
+            Err(connecting) => connecting,
+        };
+        py.check_signals()?;
     }
 }
 
@@ -177,5 +190,5 @@ fn os_error(error: &io::Error) -> PyErr {
 #[pymodule]
 mod _engine {
     #[pymodule_export]
-    use super::Engine;
+    use super::{Direct, Engine};
 }

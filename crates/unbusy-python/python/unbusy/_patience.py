@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from unbusy._engine import Engine
+from unbusy._engine import Direct, Engine
 
 # A server may be silent for as long as its threshold (5 s unless it was changed), and a little longer on the line.
 SILENCE = 6.0
@@ -27,35 +27,65 @@ def is_over(engine: Engine, waited: float, max_wait: float) -> bool:
     return waited >= SILENCE and engine.calm() >= SILENCE
 
 
-class PatientSocket(socket.socket):
-    """A socket that leads through an engine. Its time-out counts only if the server is neither busy nor about to be."""
+class PatientSocket:
+    """A connection through an engine. Its time-out counts only if the server is neither busy nor about to be.
 
-    def __init__(self, engine: Engine, max_wait: float) -> None:
-        super().__init__(fileno=engine.connect())
+    At first it is driven by the threads that use it, which costs least. It becomes a socket, with a thread of the engine's behind
+    it, when it is to be watched or shared by threads: when its descriptor is asked for, and when it is subscribed to something.
+    """
+
+    def __init__(self, engine: Engine, max_wait: float, is_direct: bool) -> None:
         self._engine = engine
         self._max_wait = max_wait
+        self.direct: Direct | None = None
+        self._socket: socket.socket | None = None
+        if is_direct:
+            self.direct = engine.connect_direct()
+        else:
+            self._socket = socket.socket(fileno=engine.connect())
         # Set while its user waits for no longer than some time whatever happens.
         self.is_exact = False
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        recv = (self.direct or self._as_socket()).recv
         try:
-            return super().recv(bufsize, flags)
+            data = recv(bufsize, flags)
         except TimeoutError:
-            return self._again(super().recv, bufsize, flags)
+            data = self._again(recv, bufsize, flags)
+        if data is None:
+            self._as_socket()
+            return self.recv(bufsize, flags)
+        return data
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        recv_into = (self.direct or self._as_socket()).recv_into
         try:
-            return super().recv_into(buffer, nbytes, flags)
+            count = recv_into(buffer, nbytes, flags)
         except TimeoutError:
-            return self._again(super().recv_into, buffer, nbytes, flags)
+            count = self._again(recv_into, buffer, nbytes, flags)
+        if count < 0:
+            self._as_socket()
+            return self.recv_into(buffer, nbytes, flags)
+        return count
 
     def sendall(self, data: Any, flags: int = 0) -> None:
+        direct = self.direct
+        if direct is None:
+            self._send_by_socket(data, flags)
+            return
+        try:
+            direct.sendall(data)
+        except TimeoutError:
+            self._again(direct.settle)
+
+    def _send_by_socket(self, data: Any, flags: int) -> None:
+        sock = self._as_socket()
         rest = memoryview(data).cast("B")
         while rest:
             try:
-                sent = self.send(rest, flags)
+                sent = sock.send(rest, flags)
             except TimeoutError:
-                sent = self._again(self.send, rest, flags)
+                sent = self._again(sock.send, rest, flags)
             rest = rest[sent:]
 
     def _again(self, operation: Callable[..., T], *args: Any) -> T:
@@ -70,3 +100,40 @@ class PatientSocket(socket.socket):
             except TimeoutError:
                 continue
         raise TimeoutError("timed out")
+
+    def settimeout(self, timeout: float | None) -> None:
+        (self.direct or self._as_socket()).settimeout(timeout)
+
+    def gettimeout(self) -> float | None:
+        return (self.direct or self._as_socket()).gettimeout()
+
+    def pending(self) -> int:
+        """How many bytes are there that the descriptor says nothing of."""
+        return self.direct.pending() if self.direct else 0
+
+    def fileno(self) -> int:
+        if self.direct and self.is_exact:
+            # It is only looked at.
+            return self.direct.server_fileno()
+        return self._as_socket().fileno()
+
+    def shutdown(self, how: int) -> None:
+        (self.direct or self._as_socket()).shutdown(how)
+
+    def close(self) -> None:
+        (self.direct or self._as_socket()).close()
+
+    def _as_socket(self) -> socket.socket:
+        if self.direct:
+            timeout = self.direct.gettimeout()
+            self._socket = socket.socket(fileno=self.direct.detach())
+            self._socket.settimeout(timeout)
+            self.direct = None
+        assert self._socket
+        return self._socket
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else a socket can do."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._as_socket(), name)

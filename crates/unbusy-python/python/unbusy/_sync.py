@@ -29,19 +29,21 @@ class Held(_Base):
         """What it is told in addition to redis-py's own arguments."""
         self._options = options
 
-    def _connect(self) -> socket.socket:
-        engine = engine_for(settings_of(self, self._options))
-        sock = PatientSocket(engine, self._options.max_wait)
+    def _connect(self) -> PatientSocket:
+        settings = settings_of(self, self._options)
+        # Where others have replaced Python's sockets (gevent), a thread that waits for anything else stops all.
+        is_direct = settings.tls is None and socket.socket.__module__ == "socket"
+        sock = PatientSocket(engine_for(settings), self._options.max_wait, is_direct)
         sock.settimeout(self.socket_timeout)
         return sock
 
-    def read_response(self, *args: Any, **kwargs: Any) -> Any:
-        sock: PatientSocket | None = self._sock
-        if "timeout" not in kwargs or sock is None:
-            return super().read_response(*args, **kwargs)
+    def read_response(self, disable_decoding: bool = False, **kwargs: Any) -> Any:
+        if "timeout" not in kwargs or self._sock is None:
+            return super().read_response(disable_decoding, **kwargs)
+        sock: PatientSocket = self._sock
         sock.is_exact = True
         try:
-            return super().read_response(*args, **kwargs)
+            return super().read_response(disable_decoding, **kwargs)
         finally:
             sock.is_exact = False
 
@@ -49,11 +51,23 @@ class Held(_Base):
         if self._sock is None:
             self.connect()
         sock: PatientSocket = self._sock  # type: ignore[assignment]
+        # A pool asks this each time that it gives the connection away.
+        if timeout == 0 and sock.direct and not sock.direct.is_readable() and not _has_data(self._parser):
+            return False
         sock.is_exact = True
         try:
             return bool(super().can_read(timeout))
         finally:
             sock.is_exact = False
+
+
+def _has_data(parser: Any) -> bool:
+    """Whether a parser has read more than it has given away, or cannot tell."""
+    reader = getattr(parser, "_reader", None)
+    if reader is not None and hasattr(reader, "has_data"):
+        return bool(reader.has_data())
+    buffer = getattr(parser, "_buffer", None)
+    return buffer is None or not hasattr(buffer, "unread_bytes") or bool(buffer.unread_bytes())
 
 
 class Connection(Held, redis.Connection):

@@ -1,0 +1,211 @@
+//! A connection that the calling thread drives itself, with the methods of a socket that redis-py uses.
+
+use std::io;
+use std::os::fd::{AsRawFd as _, IntoRawFd, RawFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use pyo3::exceptions::{PyBlockingIOError, PyTimeoutError};
+use pyo3::prelude::*;
+use pyo3::sync::MutexExt as _;
+use pyo3::types::{PyBytes, PySlice};
+use unbusy_proxy::Ender;
+
+use crate::{Engine, os_error};
+
+/// Told in place of a number of bytes: this connection is to become a socket, since another thread may want to send on it
+/// while one waits for messages.
+const BECOME_A_SOCKET: isize = -1;
+
+/// A connection to the server. Its methods are those of a socket; one thread at a time can use it.
+#[pyclass(frozen, module = "unbusy._engine")]
+pub(crate) struct Direct {
+    /// `None` when it is closed, or has become a socket.
+    inner: Mutex<Option<unbusy_proxy::Direct>>,
+    ender: Mutex<Option<Ender>>,
+    /// For how long a call may wait; `None` for ever.
+    timeout: Mutex<Option<Duration>>,
+    process: u32,
+    /// Its gate and its threads.
+    _engine: Py<Engine>,
+}
+
+#[pymethods]
+impl Direct {
+    fn settimeout(&self, py: Python<'_>, seconds: Option<f64>) -> PyResult<()> {
+        *locked(py, &self.timeout) = seconds.map(|seconds| crate::seconds("timeout", seconds)).transpose()?;
+        Ok(())
+    }
+
+    fn gettimeout(&self, py: Python<'_>) -> Option<f64> {
+        locked(py, &self.timeout).map(|wait| wait.as_secs_f64())
+    }
+
+    #[pyo3(signature = (bufsize, flags = 0))]
+    fn recv(&self, py: Python<'_>, bufsize: usize, flags: i32) -> PyResult<Option<Py<PyBytes>>> {
+        let _ = flags;
+        self.receive(py, bufsize, |bytes| Ok(PyBytes::new(py, bytes).unbind()))
+    }
+
+    #[pyo3(signature = (buffer, nbytes = 0, flags = 0))]
+    fn recv_into(
+        &self,
+        py: Python<'_>,
+        buffer: &Bound<'_, PyAny>,
+        nbytes: usize,
+        flags: i32,
+    ) -> PyResult<isize> {
+        let _ = flags;
+        let room = buffer.len()?;
+        let most = if nbytes == 0 { room } else { nbytes.min(room) };
+        let received = self.receive(py, most, |bytes| {
+            let count = bytes.len().cast_signed();
+            buffer.set_item(PySlice::new(py, 0, count, 1), PyBytes::new(py, bytes))?;
+            Ok(count)
+        })?;
+        Ok(received.unwrap_or(BECOME_A_SOCKET))
+    }
+
+    fn sendall(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let copy;
+        let bytes = if let Ok(bytes) = data.cast::<PyBytes>() {
+            bytes
+        } else {
+            copy = py.get_type::<PyBytes>().call1((data,))?.cast_into::<PyBytes>()?;
+            &copy
+        };
+        let mut unsent = bytes.as_bytes();
+        self.attempt(py, |direct, until| direct.send(std::mem::take(&mut unsent), until))
+    }
+
+    /// Goes on with what could not be sent in time.
+    fn settle(&self, py: Python<'_>) -> PyResult<()> {
+        self.attempt(py, unbusy_proxy::Direct::settle)
+    }
+
+    /// How many bytes are there already.
+    fn pending(&self, py: Python<'_>) -> usize {
+        locked(py, &self.inner).as_ref().map_or(0, |direct| direct.buffered().len())
+    }
+
+    /// Whether a read would not wait.
+    fn is_readable(&self, py: Python<'_>) -> bool {
+        locked(py, &self.inner).as_ref().is_none_or(unbusy_proxy::Direct::is_readable)
+    }
+
+    /// The descriptor of the server's socket, to ask whether it is readable.
+    fn server_fileno(&self, py: Python<'_>) -> PyResult<RawFd> {
+        locked(py, &self.inner).as_ref().map(|direct| direct.server_fd().as_raw_fd()).ok_or_else(closed)
+    }
+
+    /// Gives the descriptor of a socket that goes on in its place.
+    fn detach(&self, py: Python<'_>) -> PyResult<RawFd> {
+        drop(locked(py, &self.ender).take());
+        let direct = locked(py, &self.inner).take().ok_or_else(closed)?;
+        let socket = py.detach(|| direct.into_socket());
+        socket.map(IntoRawFd::into_raw_fd).map_err(|error| os_error(&error))
+    }
+
+    fn shutdown(&self, py: Python<'_>, how: i32) {
+        let _ = how;
+        if let Some(ender) = &*locked(py, &self.ender) {
+            ender.hang_up();
+        }
+    }
+
+    fn close(&self, py: Python<'_>) {
+        drop(locked(py, &self.ender).take());
+        // Whoever uses it now lets it go when he is through.
+        if let Ok(mut inner) = self.inner.try_lock() {
+            self.let_go(inner.take());
+        }
+    }
+}
+
+impl Direct {
+    pub(crate) fn new(direct: unbusy_proxy::Direct, engine: Py<Engine>) -> Self {
+        Self {
+            ender: Mutex::new(Some(direct.ender())),
+            inner: Mutex::new(Some(direct)),
+            timeout: Mutex::new(None),
+            process: std::process::id(),
+            _engine: engine,
+        }
+    }
+
+    /// Waits for bytes, and gives up to so many of them to `take`. `None`: it is to become a socket.
+    fn receive<R>(
+        &self,
+        py: Python<'_>,
+        most: usize,
+        take: impl FnOnce(&[u8]) -> PyResult<R>,
+    ) -> PyResult<Option<R>> {
+        let known = |direct: &unbusy_proxy::Direct| (direct.buffered().is_empty(), direct.is_subscribed());
+        let known = locked(py, &self.inner).as_ref().map(known);
+        match known.ok_or_else(closed)? {
+            (true, true) => return Ok(None),
+            (true, false) => self.attempt(py, |direct, until| direct.fill(until).map(|_| ()))?,
+            (false, _) => {}
+        }
+        let mut guard = locked(py, &self.inner);
+        let direct = guard.as_mut().ok_or_else(closed)?;
+        let count = direct.buffered().len().min(most);
+        let result = take(&direct.buffered()[..count])?;
+        direct.consume(count);
+        Ok(Some(result))
+    }
+
+    /// Calls this, without the interpreter's lock, until it has not been interrupted by a signal.
+    fn attempt(
+        &self,
+        py: Python<'_>,
+        mut call: impl FnMut(&mut unbusy_proxy::Direct, Option<Instant>) -> io::Result<()> + Send,
+    ) -> PyResult<()> {
+        let timeout = *locked(py, &self.timeout);
+        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let result = py.detach(|| {
+                let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+                inner.as_mut().map(|direct| call(direct, until))
+            });
+            match result.ok_or_else(closed)? {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => py.check_signals()?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(late(timeout)),
+                result => return result.map_err(|error| os_error(&error)),
+            }
+        }
+    }
+
+    fn let_go(&self, inner: Option<unbusy_proxy::Direct>) {
+        match inner {
+            // After a fork what it shares with others is the parent's.
+            Some(direct) if self.process != std::process::id() => direct.forget(),
+            inner => drop(inner),
+        }
+    }
+}
+
+impl Drop for Direct {
+    fn drop(&mut self) {
+        let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        self.let_go(inner);
+    }
+}
+
+/// Another thread that has it may need the interpreter before it lets it go.
+fn locked<'a, T>(py: Python<'_>, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
+    mutex.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
+}
+
+fn closed() -> PyErr {
+    os_error(&rustix::io::Errno::BADF.into())
+}
+
+/// What a socket of Python's own would have raised.
+fn late(timeout: Option<Duration>) -> PyErr {
+    if timeout == Some(Duration::ZERO) {
+        let error = io::Error::from(rustix::io::Errno::AGAIN);
+        return PyBlockingIOError::new_err((error.raw_os_error(), error.to_string()));
+    }
+    PyTimeoutError::new_err("timed out")
+}
