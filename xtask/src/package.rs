@@ -12,18 +12,32 @@ const FOLDER: &str = "crates/unbusy-python";
 const PINS: &str = "crates/unbusy-python/tests/requirements.txt";
 /// As in the other scenarios in Python.
 const AT_ONCE: &str = "3";
+/// What is tried with other packages, which are many.
+const RECIPES: &str = "crates/unbusy-python/tests/recipes";
+const RECIPES_PINS: &str = "crates/unbusy-python/tests/recipes-requirements.txt";
 
 pub(crate) fn test() -> Result<()> {
     let python = python::environment_with("-package", &[python::PINS, PINS])?;
     install(&python)?;
-    let tests = format!("{FOLDER}/tests");
     let mut mypy =
         shell::command(&python, &["-m", "mypy", "--config-file", "pyproject.toml", "python/unbusy"]);
     shell::run(mypy.current_dir(shell::root().join(FOLDER)))?;
+    pytest(&python, &[&format!("{FOLDER}/tests"), "--ignore", RECIPES])
+}
+
+/// The same package, with Celery, Django and others that make their own connections.
+pub(crate) fn recipes() -> Result<()> {
+    let python = python::environment_with("-recipes", &[python::PINS, PINS, RECIPES_PINS])?;
+    install(&python)?;
+    pytest(&python, &[RECIPES])
+}
+
+fn pytest(python: &Path, tests: &[&str]) -> Result<()> {
     let mut pytest = shell::command(
-        &python,
-        &["-m", "pytest", "-p", "no:cacheprovider", "-p", "no:asyncio", "-n", AT_ONCE, &tests],
+        python,
+        &["-m", "pytest", "-p", "no:cacheprovider", "-p", "no:asyncio", "-n", AT_ONCE],
     );
+    pytest.args(tests);
     for flavor in Flavor::ALL {
         pytest.env(flavor.variable(), servers::ensure_present(flavor)?);
     }

@@ -17,9 +17,10 @@ struct Step {
 
 const PYTHON: &str = "python";
 const PACKAGE: &str = "package";
+const RECIPES: &str = "recipes";
 const DASHBOARD: &str = "dashboard";
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     usual("servers", "the servers to test with are there", servers::fetch_all),
     usual("fmt", "the code is formatted", fmt),
     usual("clippy", "no lint has anything to say", clippy),
@@ -34,6 +35,15 @@ const STEPS: [Step; 12] = [
     Step {
         usual: false,
         ..usual(PACKAGE, "the Python package is built, installed and tried; only if asked for", package::test)
+    },
+    // It installs what many others have made.
+    Step {
+        usual: false,
+        ..usual(
+            RECIPES,
+            "the Python package with Celery, Django and others; only if asked for",
+            package::recipes,
+        )
     },
     // It needs a browser.
     Step {
@@ -60,8 +70,9 @@ pub(crate) fn run(skip_python: bool, only: &[String]) -> Result<()> {
     let asked = |step: &Step| {
         if only.is_empty() { step.usual } else { only.iter().any(|name| name == step.name) }
     };
-    let wanted =
-        |step: &&Step| asked(step) && !(skip_python && [PYTHON, PACKAGE, DASHBOARD].contains(&step.name));
+    let wanted = |step: &&Step| {
+        asked(step) && !(skip_python && [PYTHON, PACKAGE, RECIPES, DASHBOARD].contains(&step.name))
+    };
     let start = Instant::now();
     for step in STEPS.iter().filter(wanted) {
         run_step(step)?;
