@@ -1,5 +1,6 @@
 """`unbusy.Redis` while the server is busy: no errors, and the data of one run."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import textwrap
 import threading
 import time
+import weakref
 from functools import partial
 
 import pytest
@@ -244,6 +246,22 @@ def test_install(one_server):
     with BusyScript(one_server), pytest.raises(redis.ResponseError, match="busy"):
         plain.incr("n")
     assert_data(one_server, {(0, "n"): "3"})
+
+
+def test_classes_of_others_are_not_kept():
+    """Some libraries make one for each of their connections."""
+    unbusy.install()
+    try:
+        kinds = [type("Connection", (redis.Connection,), {}) for _ in range(10)]
+        assert all(isinstance(kind(), unbusy._sync.Held) for kind in kinds)
+        left = [weakref.ref(kind) for kind in kinds]
+        del kinds
+        # Those that wait go first, and then those from which they were made.
+        gc.collect()
+        gc.collect()
+        assert not any(kind() for kind in left)
+    finally:
+        unbusy.uninstall()
 
 
 def test_connections_for_pools_of_others(one_server):

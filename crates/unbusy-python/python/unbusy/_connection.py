@@ -6,6 +6,7 @@ import ssl
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
+from weakref import WeakValueDictionary
 
 import redis
 import redis.asyncio
@@ -118,17 +119,21 @@ class Variants:
 
     def __init__(self, held: type[Any], *variants: type[Any]) -> None:
         self._held = held
-        # The first base of each is the one that waits, the second redis-py's.
-        self._known: dict[Any, type[Any]] = {variant.__bases__[1]: variant for variant in variants}
-        self._connects = {plain._connect for plain in self._known}
+        # The first base of each is the one that waits, the second redis-py's. A class that others make, as kombu does
+        # for each channel, is not kept alive.
+        known: dict[Any, type[Any]] = {variant.__bases__[1]: variant for variant in variants}
+        self._known = WeakValueDictionary(known)
+        self._connects = {plain._connect for plain in known}
 
     def __call__(self, plain: type[Any]) -> type[Any]:
         # One that connects in a way of its own (to a fake server, say) has to stay what it is.
         if issubclass(plain, self._held) or plain._connect not in self._connects:
             return plain
-        if plain not in self._known:
-            self._known[plain] = type(plain.__name__, (self._held, plain), {"__module__": plain.__module__})
-        return self._known[plain]
+        known: type[Any] | None = self._known.get(plain)
+        if known is None:
+            known = type(plain.__name__, (self._held, plain), {"__module__": plain.__module__})
+            self._known[plain] = known
+        return known
 
 
 def refuse_plain(pool: Any, variants: Variants) -> None:
