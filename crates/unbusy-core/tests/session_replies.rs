@@ -731,6 +731,52 @@ const ROWS: &[(&str, &[Step])] = &[
         ],
     ),
     (
+        "EXEC has more replies than it says, of which REPLY is one",
+        &[
+            Ask(&["HELLO 3"]),
+            Say(HELLO),
+            Got(HELLO),
+            Ask(&["MULTI", "CLIENT REPLY ON", "SUBSCRIBE a b", "EXEC", "PING"]),
+            Say(OK),
+            Say("+QUEUED\r\n"),
+            Say("+QUEUED\r\n"),
+            Say("*2\r\n+OK\r\n"),
+            Say(PUSH_AB),
+            Say(PONG),
+            Got(
+                "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n>3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n>3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n+PONG\r\n",
+            ),
+            Quiet,
+        ],
+    ),
+    (
+        "EXEC has one reply less than it says, and REPLY is another",
+        &[
+            Ask(&["MULTI", "CLIENT REPLY ON", "REPLCONF ACK 1", "INCR n", "EXEC", "PING"]),
+            Say(OK),
+            Say("+QUEUED\r\n"),
+            Say("+QUEUED\r\n+QUEUED\r\n"),
+            Say("*3\r\n+OK\r\n:1\r\n"),
+            Say(PONG),
+            Got("+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n+OK\r\n:1\r\n+PONG\r\n"),
+            Quiet,
+        ],
+    ),
+    (
+        "a transaction that was not executed has subscribed to nothing, and its reply is no longer than it says",
+        &[
+            Ask(&["WATCH k"]),
+            Say(OK),
+            Ask(&["MULTI", "SUBSCRIBE a b", "EXEC", "LRANGE l 0 2"]),
+            Say(OK),
+            Say("+QUEUED\r\n"),
+            Say("*-1\r\n"),
+            Say(MESSAGE),
+            Got("+OK\r\n+OK\r\n+QUEUED\r\n*-1\r\n*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n"),
+            Quiet,
+        ],
+    ),
+    (
         "ASKING is sent again with the command behind it",
         &[
             Ask(&["ASKING", "GET k"]),

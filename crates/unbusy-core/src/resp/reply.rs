@@ -203,6 +203,7 @@ impl ReplyScanner {
                 State::Body { left, captured } => self.body(left, captured, &bytes[at..]),
             };
             if self.pending == 0 {
+                self.extra = 0;
                 return Ok(Scanned::Complete(at));
             }
         }
@@ -385,6 +386,15 @@ mod tests {
         scanner.expect_extra(1);
         assert_eq!(scanner.scan(b"*1\r\n:1\r\n:2\r\n:3\r\n"), Ok(Scanned::Complete(12)));
         assert_eq!(scanner.scan(b":3\r\n"), Ok(Scanned::Complete(4)), "only the next frame is extended");
+        for null in [&b"*-1\r\n"[..], b"_\r\n"] {
+            scanner.expect_extra(1);
+            assert_eq!(scanner.scan(null), Ok(Scanned::Complete(null.len())));
+            assert_eq!(
+                scanner.scan(b"*1\r\n:1\r\n:2\r\n"),
+                Ok(Scanned::Complete(8)),
+                "also if it is no array"
+            );
+        }
     }
 
     #[test]

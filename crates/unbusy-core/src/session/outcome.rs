@@ -357,7 +357,7 @@ impl Session {
             !is_error && !matches!(kind, Kind::Quit | Kind::Reset | Kind::Empty | Kind::Unanswered);
         if is_error {
             match kind {
-                Kind::Exec => self.end_transaction(),
+                Kind::Exec => self.end_transaction(false),
                 // Whether these make EXEC fail differs between versions; sent again they do the same again.
                 Kind::Multi | Kind::Watch => {}
                 _ => {
@@ -373,7 +373,7 @@ impl Session {
         let count = u32::from(words).saturating_sub(1);
         let subscriptions = &self.client.subscriptions;
         match (kind, &mut self.client.transaction) {
-            (Kind::Exec, _) => self.end_transaction(),
+            (Kind::Exec, _) => self.end_transaction(true),
             (Kind::Discard, _) => {
                 self.client.transaction = None;
                 self.client.watching = false;
@@ -402,12 +402,14 @@ impl Session {
         }
     }
 
-    pub(super) fn end_transaction(&mut self) {
+    fn end_transaction(&mut self, accepted: bool) {
+        let frame = self.replies.frame();
+        // The null reply: a watched key changed, and nothing was executed.
+        let changed = self.client.watching && (frame.kind == b'_' || frame.count < 0);
         self.client.watching = false;
         let Some(transaction) = self.client.transaction.take() else { return };
-        if self.replies.frame().is_error() {
-            return;
+        if accepted && !changed {
+            self.client.subscriptions.add(transaction.subscribed);
         }
-        self.client.subscriptions.add(transaction.subscribed);
     }
 }

@@ -104,7 +104,6 @@ impl Session {
         if current == Some(Kind::Exec)
             && let Some(transaction) = &self.client.transaction
         {
-            self.replies.expect_extra(transaction.extra);
             if first == b'*' && transaction.changes_replies && self.lane.kept > 0 {
                 self.replies.split_array();
                 return Begin::Frame(if self.client.muted || self.client.skip {
@@ -113,6 +112,7 @@ impl Session {
                     Plan::Header
                 });
             }
+            self.replies.expect_extra(transaction.extra);
         }
         Begin::Frame(self.plan_reply(first, out))
     }
