@@ -56,6 +56,9 @@ fn behind_a_select_that_is_rejected_in_its_last_try_every_command_gets_its_error
     assert_eq!(sent(&mut session), "SELECT 3\r\n");
     assert_eq!(hear(&mut session, BUSY), BUSY.repeat(3));
     assert!(session.is_quiet());
+    session.unpoison();
+    session.client_bytes(b"PING\r\n", LATER, &mut Out::default()).unwrap();
+    assert_eq!(sent(&mut session), "PING\r\n", "of the others nothing is left");
 }
 
 #[test]
@@ -210,4 +213,27 @@ fn behind_a_hole_it_goes_on_at_the_right_byte() {
     assert_eq!(line(first, &replies), (first.to_owned(), replies.clone(), 1));
     let told = |command: &str, reply: &str| (command.to_owned(), reply.to_owned(), 0);
     assert_eq!(line("GET d\r\n", "$1\r\nd\r\n"), told("GET d\r\n", "$1\r\nd\r\n"));
+}
+
+#[test]
+fn an_exec_that_is_refused_in_its_last_try_is_given_up() {
+    let abort = format!("-EXECABORT Transaction discarded because of: {}", &BUSY[1..]);
+    let refused = |session: &mut Session| {
+        assert_eq!(sent(session), "EXEC\r\n");
+        let mut out = Out::default();
+        session.server_bytes(abort.as_bytes(), LATER, &mut out).unwrap();
+        assert_eq!(String::from_utf8(out.to_client(abort.as_bytes())).unwrap(), abort);
+        assert!(session.is_quiet());
+        out.given_up
+    };
+    // A busy server refuses it so although there is no transaction.
+    assert_eq!(refused(&mut that_waited("EXEC\r\n")), 1);
+    let set = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$20000\r\n{}\r\n", "x".repeat(20_000));
+    let (mut session, _) = that_was_rejected(
+        &format!("MULTI\r\n{set}EXEC\r\n"),
+        &["+OK\r\n+QUEUED\r\n", &abort, "-ERR EXEC without MULTI\r\n", "+OK\r\n"],
+    );
+    assert_eq!(sent(&mut session), set);
+    assert_eq!(hear(&mut session, "+QUEUED\r\n"), "");
+    assert_eq!(refused(&mut session), 1);
 }

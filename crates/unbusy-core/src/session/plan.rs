@@ -301,8 +301,9 @@ impl Session {
         let cause = aborted(message).filter(|cause| self.policy.holds(*cause));
         let Some(transaction) = &self.client.transaction else {
             return match cause {
+                Some(_) if self.flags.final_try => self.plan_last(out),
                 // WATCH is gone; the server's own words say so.
-                Some(_) if self.client.watching || self.flags.final_try => Plan::Deliver,
+                Some(_) if self.client.watching => Plan::Deliver,
                 Some(cause) => Plan::Reject(cause),
                 None => self.plan_final(Kind::Exec, "EXECABORT", out),
             };
@@ -320,7 +321,13 @@ impl Session {
             out.events.push(Event::TooLarge);
             return Plan::Deliver;
         }
-        if self.flags.final_try { Plan::Deliver } else { Plan::Retry(cause) }
+        if self.flags.final_try { self.plan_last(out) } else { Plan::Retry(cause) }
+    }
+
+    /// The budget is over, and so is the last try of EXEC.
+    fn plan_last(&self, out: &mut Out) -> Plan {
+        self.count_given_up(self.lane.answered, out);
+        Plan::Deliver
     }
 
     /// An error that is the command's own.
