@@ -70,6 +70,7 @@ mod tests {
         assert_eq!(parse(b"0"), Some(0));
         assert_eq!(parse(b"-1"), Some(-1));
         assert_eq!(parse(b"536870912"), Some(536_870_912));
+        assert_eq!(parse(b"+999999999999999999"), Some(999_999_999_999_999_999));
         for bad in [&b""[..], b"-", b"1x", b" 1", b"99999999999999999999"] {
             assert_eq!(parse(bad), None, "{bad:?}");
         }

@@ -326,6 +326,14 @@ mod tests {
     }
 
     #[test]
+    fn words_are_found_however_many_there_are() {
+        for count in [1, 9, 10, 100, 1000] {
+            let words = vec![b"word".to_vec(); count];
+            assert!(args(&encode(&words)).eq(words.iter().map(Vec::as_slice)), "{count}");
+        }
+    }
+
+    #[test]
     fn a_large_command_is_known_by_its_headers() {
         for (bytes, large) in [
             (&b"*10\r\n"[..], false),

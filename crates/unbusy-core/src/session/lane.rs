@@ -489,3 +489,75 @@ impl Lane {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A lane that was given so many commands, all of them sent and written.
+    fn sent(commands: usize) -> Lane {
+        let mut lane = Lane::new(&Policy::default());
+        push_and_send(&mut lane, commands);
+        lane
+    }
+
+    fn push_and_send(lane: &mut Lane, commands: usize) {
+        lane.push(&b"GET k\r\n".repeat(commands), Time::ZERO).unwrap();
+        for _ in 0..commands {
+            lane.send_next(None, Time::ZERO);
+        }
+        lane.wrote(lane.outgoing().len());
+    }
+
+    #[test]
+    fn an_idle_connection_keeps_little() {
+        let one_by_one = |lane: &mut Lane| {
+            for _ in 0..1000 {
+                lane.answer();
+                lane.pop();
+            }
+        };
+        let together = |lane: &mut Lane| lane.pop_many(1000);
+        for answer in [&one_by_one as &dyn Fn(&mut Lane), &together] {
+            let mut lane = sent(1000);
+            assert!(lane.bytes.capacity() > IDLE_BYTES_MAX && lane.entries.capacity() > IDLE_ENTRIES_MAX);
+            answer(&mut lane);
+            assert!(lane.bytes.capacity() <= IDLE_BYTES_MAX);
+            assert!(lane.entries.capacity() <= IDLE_ENTRIES_MAX);
+        }
+    }
+
+    #[test]
+    fn a_connection_that_is_never_idle_does_not_grow() {
+        let mut lane = sent(100);
+        for _ in 0..100 {
+            push_and_send(&mut lane, 100);
+            lane.pop_many(100);
+        }
+        assert!(lane.bytes.capacity() < 10 * 1024, "{} bytes", lane.bytes.capacity());
+        assert!(lane.entries.capacity() < 1000, "{} entries", lane.entries.capacity());
+    }
+
+    #[test]
+    fn more_than_the_largest_command_is_too_large() {
+        for (over, too_large) in [(0, false), (1, true)] {
+            // Zeros that are not looked at take no memory.
+            let bytes = vec![0; COMMAND_BYTES_MAX as usize + over];
+            assert_eq!(Lane { bytes, ..Lane::default() }.too_large(), too_large);
+        }
+    }
+
+    /// Its memory has a limit of its own.
+    #[test]
+    fn what_is_kept_of_a_transaction_takes_no_room() {
+        let mut lane = sent(4000);
+        for _ in 0..4000 {
+            lane.answer();
+            lane.keep();
+        }
+        push_and_send(&mut lane, 4000);
+        assert!(lane.has_room());
+        push_and_send(&mut lane, 1000);
+        assert!(!lane.has_room());
+    }
+}

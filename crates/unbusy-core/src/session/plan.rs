@@ -372,3 +372,16 @@ pub(super) fn is_monitor_line(head: &[u8]) -> bool {
     let is_stamp = number(parts.next().unwrap_or_default()) && number(parts.next().unwrap_or_default());
     is_stamp && rest.first() == Some(&b'[')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_monitor_line;
+
+    #[test]
+    fn a_line_of_monitor_begins_with_a_time_and_a_place() {
+        assert!(is_monitor_line(b"1699999999.123456 [0 127"));
+        for other in ["OK", "1 [0", "1.x [0", "x.5 [0", ".5 [0", "5. [0", "1.5 0", "1.5[0", "1.5.5 [0", ""] {
+            assert!(!is_monitor_line(other.as_bytes()), "{other}");
+        }
+    }
+}
