@@ -1,0 +1,71 @@
+//! Without strict order, what was executed behind a rejected command is answered in its turn, and only the rejected are
+//! sent again.
+
+use simulation::{BUSY, pipeline};
+use unbusy_core::session::{Out, Pass};
+use unbusy_core::{Event, Policy, Session, Time};
+
+fn relaxed() -> Session {
+    Session::new(Policy { strict: false, ..Policy::default() })
+}
+
+/// What goes to the server when the client has sent these.
+fn send(session: &mut Session, commands: &[&str]) -> Vec<u8> {
+    session.client_bytes(&pipeline(commands), Time::ZERO, &mut Out::default()).unwrap();
+    let mut sent = Vec::new();
+    loop {
+        session.send(Pass::Free, Time::ZERO);
+        let bytes = session.outgoing().to_vec();
+        session.wrote(bytes.len(), &mut Out::default());
+        sent.extend(&bytes);
+        if bytes.is_empty() {
+            return sent;
+        }
+    }
+}
+
+/// What the client gets of this.
+fn hear(session: &mut Session, reply: &str) -> String {
+    let mut out = Out::default();
+    session.server_bytes(reply.as_bytes(), Time::ZERO, &mut out).unwrap();
+    assert!(!out.events.contains(&Event::Hole));
+    String::from_utf8(out.to_client(reply.as_bytes())).unwrap()
+}
+
+#[test]
+fn only_the_rejected_are_sent_again() {
+    let mut session = relaxed();
+    let commands = ["GET a", "INCR b", "INCR bb", "GET ccc", "INCR d", "GET e"];
+    assert_eq!(send(&mut session, &commands), pipeline(&commands));
+    assert_eq!(hear(&mut session, &format!("{BUSY}:1\r\n:22\r\n{BUSY}:4\r\n{BUSY}")), "");
+    assert_eq!(send(&mut session, &[]), pipeline(&["GET a", "GET ccc", "GET e"]));
+    assert_eq!(hear(&mut session, "$1\r\na\r\n"), "$1\r\na\r\n:1\r\n:22\r\n");
+    assert_eq!(hear(&mut session, "$1\r\nc\r\n"), "$1\r\nc\r\n:4\r\n");
+    assert_eq!(hear(&mut session, "$1\r\ne\r\n"), "$1\r\ne\r\n");
+    assert!(session.is_quiet());
+    assert_eq!(send(&mut session, &["GET f"]), pipeline(&["GET f"]));
+    assert_eq!(hear(&mut session, "$1\r\nf\r\n"), "$1\r\nf\r\n");
+}
+
+#[test]
+fn an_error_behind_a_rejected_command_is_an_answer() {
+    let mut session = relaxed();
+    send(&mut session, &["GET a", "INCR text"]);
+    let error = "-ERR value is not an integer or out of range\r\n";
+    assert_eq!(hear(&mut session, &format!("{BUSY}{error}")), "");
+    assert_eq!(send(&mut session, &[]), pipeline(&["GET a"]));
+    assert_eq!(hear(&mut session, "$-1\r\n"), format!("$-1\r\n{error}"));
+}
+
+/// Whether it is a line of MONITOR or a reply is seen at its end.
+#[test]
+fn between_the_lines_of_monitor_it_is_the_same() {
+    const LINE: &str = "+1699999999.123456 [0 127.0.0.1:6379] \"GET\" \"k\"\r\n";
+    let mut session = relaxed();
+    send(&mut session, &["MONITOR"]);
+    assert_eq!(hear(&mut session, "+OK\r\n"), "+OK\r\n");
+    send(&mut session, &["GET a", "SET b x"]);
+    assert_eq!(hear(&mut session, &format!("{BUSY}{LINE}+OK\r\n")), LINE);
+    assert_eq!(send(&mut session, &[]), pipeline(&["GET a"]));
+    assert_eq!(hear(&mut session, "$-1\r\n"), "$-1\r\n+OK\r\n");
+}
