@@ -731,6 +731,66 @@ const ROWS: &[(&str, &[Step])] = &[
         ],
     ),
     (
+        "a refused login is its own affair",
+        &[
+            Ask(&["AUTH wrong", "PING"]),
+            Say("-WRONGPASS invalid username-password pair or user is disabled.\r\n"),
+            Say(PONG),
+            Got("-WRONGPASS invalid username-password pair or user is disabled.\r\n+PONG\r\n"),
+            Quiet,
+        ],
+    ),
+    (
+        "REPLCONF ACK is answered if it is refused, and AUTH by its own reply",
+        &[
+            Ask(&["REPLCONF ACK 1", "AUTH x"]),
+            Sent("REPLCONF ACK 1; AUTH x"),
+            Say("-NOAUTH Authentication required.\r\n"),
+            Say(OK),
+            Got("-NOAUTH Authentication required.\r\n+OK\r\n"),
+            Quiet,
+        ],
+    ),
+    (
+        "in a transaction SUBSCRIBE is queued, and muted like any other",
+        &[
+            Ask(&["CLIENT REPLY OFF"]),
+            Say(OK),
+            Ask(&["MULTI", "SUBSCRIBE a"]),
+            Say("+OK\r\n+QUEUED\r\n"),
+            Got(""),
+            Quiet,
+        ],
+    ),
+    (
+        "REPLY ON in a transaction ends the silence in the middle of EXEC's reply",
+        &[
+            Ask(&["CLIENT REPLY OFF"]),
+            Say(OK),
+            Ask(&["MULTI", "CLIENT REPLY ON", "INCR n", "EXEC"]),
+            Say(OK),
+            Say("+QUEUED\r\n"),
+            Say("+QUEUED\r\n"),
+            Say("*2\r\n+OK\r\n:1\r\n"),
+            Got("+OK\r\n:1\r\n"),
+            Quiet,
+        ],
+    ),
+    (
+        "EXEC's reply passes whole under WATCH, whatever CLIENT REPLY comes behind it",
+        &[
+            Ask(&["WATCH k"]),
+            Say(OK),
+            Ask(&["MULTI", "CLIENT REPLY ON", "EXEC", "CLIENT REPLY OFF"]),
+            Say(OK),
+            Say("+QUEUED\r\n"),
+            Say("*1\r\n+OK\r\n"),
+            Say(OK),
+            Got("+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n"),
+            Quiet,
+        ],
+    ),
+    (
         "EXEC has more replies than it says, of which REPLY is one",
         &[
             Ask(&["HELLO 3"]),
@@ -775,6 +835,48 @@ const ROWS: &[(&str, &[Step])] = &[
             Got("+OK\r\n+OK\r\n+QUEUED\r\n*-1\r\n*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n"),
             Quiet,
         ],
+    ),
+    (
+        "lines of MONITOR are muted",
+        &[
+            Ask(&["MONITOR"]),
+            Say(OK),
+            Got(OK),
+            Ask(&["CLIENT REPLY OFF"]),
+            Say(OK),
+            Say(MONITORED),
+            Ask(&["PING"]),
+            Say(MONITORED),
+            Say(PONG),
+            Got(""),
+            Quiet,
+        ],
+    ),
+    (
+        "a line of MONITOR is not what SKIP skips",
+        &[
+            Ask(&["MONITOR"]),
+            Say(OK),
+            Got(OK),
+            Ask(&["CLIENT REPLY SKIP"]),
+            Say(OK),
+            Ask(&["PING", "PING"]),
+            Say(MONITORED),
+            Got(MONITORED),
+            Say(PONG),
+            Got(""),
+            Say(PONG),
+            Got(PONG),
+            Quiet,
+        ],
+    ),
+    (
+        "an array that reads like a message is a reply, if nothing is subscribed",
+        &[Ask(&["MONITOR"]), Say(OK), Got(OK), Ask(&["LRANGE l 0 2"]), Say(MESSAGE), Got(MESSAGE), Quiet],
+    ),
+    (
+        "a pushed message is one, whatever is subscribed",
+        &[Ask(&["HELLO 3"]), Say(HELLO), Got(HELLO), Say(PUSH_MESSAGE), Got(PUSH_MESSAGE), Quiet],
     ),
     (
         "ASKING is sent again with the command behind it",
@@ -860,6 +962,16 @@ fn a_refused_connection_is_told() {
     assert!(line.session.is_refused());
 }
 
+#[test]
+fn each_replconf_ack_is_refused_once() {
+    let mut line = Line::new();
+    line.client(&cmd("REPLCONF ACK 1"));
+    line.server(b"-NOPERM no\r\n").expect("it is not allowed to");
+    assert!(!line.session.is_refused());
+    line.server(b"-NOPERM no\r\n").expect("nothing asked for this one");
+    assert!(line.session.is_refused());
+}
+
 /// A long error is kept back no further than it takes to tell what it is, anything else not at all.
 #[test]
 fn replies_are_not_collected() {
@@ -880,6 +992,21 @@ fn replies_are_not_collected() {
     }
 }
 
+/// Those that come between replies of which the client wants none.
+#[test]
+fn messages_are_not_collected() {
+    let mut line = Line::new();
+    for (command, reply) in [("CLIENT REPLY OFF", OK), ("SUBSCRIBE a", SUB_A)] {
+        line.client(&cmd(command));
+        line.server(reply.as_bytes()).expect("it is accepted");
+    }
+    line.got.clear();
+    line.server(b"*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1000000\r\n").expect("a message begins");
+    let begun = line.got.len();
+    line.server(&[b'x'; 1000]).expect("it goes on");
+    assert_eq!((begun, line.got.len()), (34, 1034));
+}
+
 /// While nothing is answered, a client's bytes are taken up to the window and one read.
 #[test]
 fn unanswered_commands_are_bounded() {
@@ -897,6 +1024,72 @@ fn unanswered_commands_are_bounded() {
             assert!(line.sent.len() <= 32 * 1024, "{} bytes in flight", line.sent.len());
         }
     }
+}
+
+/// They say what is wrong, each in words of its own.
+#[test]
+fn what_ends_a_session_is_told() {
+    let replies = [ReplyError::UnknownType(b'x'), ReplyError::BadLength, ReplyError::Streamed];
+    let others = [SessionError::UnexpectedReply, SessionError::CommandTooLarge];
+    let told: std::collections::BTreeSet<String> =
+        replies.into_iter().map(SessionError::Reply).chain(others).map(|error| error.to_string()).collect();
+    assert_eq!(told.len(), 5);
+    assert!(
+        told.contains("the server's reply cannot be read: a length in a frame is no number or out of range")
+    );
+}
+
+/// Over TLS a busy server reads no more than one record.
+#[test]
+fn in_one_write_no_more_is_in_flight_than_the_server_reads_at_once() {
+    let mut session = Session::new(Policy::default());
+    session.set_one_read(true);
+    let get = cmd("GET k");
+    session.client_bytes(&get.repeat(2_000), NOW, &mut Out::default()).unwrap();
+    session.send(Pass::Free, NOW);
+    assert_eq!(session.outgoing().len(), 16 * 1024 / get.len() * get.len());
+    session.wrote(session.outgoing().len(), &mut Out::default());
+    session.server_bytes(b"$-1\r\n", NOW, &mut Out::default()).unwrap();
+    assert_eq!(session.want(), Want::Nothing, "a second write could be read apart from the first");
+}
+
+/// What passes unread is bounded, too.
+#[test]
+fn bytes_that_are_no_commands_are_bounded() {
+    let stream = |session: &mut Session| {
+        session.client_bytes(b"PSYNC ? -1\r\n", NOW, &mut Out::default()).unwrap();
+        session.send(Pass::One, NOW);
+        session.wrote(session.outgoing().len(), &mut Out::default());
+        session.server_bytes(b"+FULLRESYNC abc 0\r\n", NOW, &mut Out::default()).unwrap();
+    };
+    let malformed = |session: &mut Session| {
+        session.client_bytes(b"GET k\r\n", NOW, &mut Out::default()).unwrap();
+        session.send(Pass::One, NOW);
+        session.client_bytes(b"*x\r\n", NOW, &mut Out::default()).unwrap();
+    };
+    for (begin, unread) in [(&stream as &dyn Fn(&mut Session), 0), (&malformed, 4)] {
+        let mut session = Session::new(Policy::default());
+        begin(&mut session);
+        let room = 32 * 1024 - unread;
+        session.client_bytes(&vec![b'x'; room - 1], NOW, &mut Out::default()).unwrap();
+        assert!(session.wants_read());
+        session.client_bytes(b"x", NOW, &mut Out::default()).unwrap();
+        assert!(!session.wants_read());
+    }
+}
+
+#[test]
+fn malformed_bytes_are_owed_an_answer() {
+    let mut session = Session::new(Policy::default());
+    session.client_bytes(b"GET k\r\n*x\r\n", NOW, &mut Out::default()).unwrap();
+    session.send(Pass::One, NOW);
+    session.wrote(session.outgoing().len(), &mut Out::default());
+    session.server_bytes(b"$-1\r\n", NOW, &mut Out::default()).unwrap();
+    assert!(!session.is_quiet() && session.has_unsent());
+    session.send(Pass::One, NOW);
+    assert_eq!(session.outgoing(), b"*x\r\n");
+    session.wrote(4, &mut Out::default());
+    assert!(session.is_quiet() && !session.has_unsent());
 }
 
 #[test]
@@ -925,6 +1118,17 @@ fn a_scout_is_small_and_answered_at_once() {
     assert!(scout(&cmd("SET k v")));
     assert!(!scout(&cmd("BLPOP k 0")));
     assert!(!scout(&cmd(&format!("SET k {}", "x".repeat(20_000)))));
+}
+
+#[test]
+fn a_small_transaction_speaks_for_the_server_and_so_does_its_probe() {
+    let commands = ["MULTI", "INCR n", "EXEC"].map(cmd).concat();
+    let mut line = Line::new();
+    line.session.client_bytes(&commands, NOW, &mut Out::default()).unwrap();
+    assert!(line.session.ask().scout);
+    line.pump();
+    line.server(format!("+OK\r\n+QUEUED\r\n{ABORT}").as_bytes()).unwrap();
+    assert!(line.session.is_held() && line.session.ask().scout);
 }
 
 /// One of the things that may happen to a session.

@@ -67,6 +67,30 @@ fn who_was_answered_before_is_not_asked() {
 }
 
 #[test]
+fn who_was_refused_before_is_asked_and_who_has_logged_in_is_not() {
+    for (command, reply, known) in [
+        (&b"GET k\r\n"[..], &b"-NOAUTH Authentication required.\r\n"[..], false),
+        (b"QUIT\r\n", b"+OK\r\n", false),
+        (b"AUTH secret\r\n", b"+OK\r\n", true),
+    ] {
+        let mut session = Session::new(Policy::default());
+        answered(&mut session, command, reply);
+        session.client_bytes(BEGINNING, Time::ZERO, &mut Out::default()).unwrap();
+        assert_eq!(session.wants_read(), known, "{}", command.escape_ascii());
+    }
+}
+
+/// It may read on, though it sends no more.
+#[test]
+fn who_is_unknown_and_sends_no_more_is_told_by_the_server_as_well() {
+    let mut session = asked();
+    session.client_gone();
+    hear(&mut session, b"-NOAUTH Authentication required.\r\n");
+    session.send(Pass::One, Time::ZERO);
+    assert_eq!(session.outgoing(), BEGINNING);
+}
+
+#[test]
 fn behind_reset_everybody_is_unknown() {
     let mut session = Session::new(Policy::default());
     answered(&mut session, b"GET k\r\n", b"$-1\r\n");
