@@ -29,6 +29,7 @@ fn hear(session: &mut Session, reply: &str) -> String {
 fn assert_over(session: &Session) {
     assert_eq!(session.want(), Want::Nothing);
     assert!(session.is_idle() && session.is_quiet() && !session.has_unsent());
+    assert!(!session.wants_read(), "of a client that has gone");
     assert_eq!(session.ask().commands, 0);
 }
 
@@ -77,6 +78,7 @@ fn a_client_that_is_lost_while_its_transaction_is_sent_again_leaves_nothing_behi
 fn behind_what_is_on_its_way_all_is_sent_for_a_client_that_sends_no_more() {
     let mut session = sending(&["INCR a", "INCR b"]);
     session.client_gone();
+    assert!(session.has_unsent());
     assert_eq!(hear(&mut session, ":1\r\n"), ":1\r\n");
     assert_eq!(send(&mut session), pipeline(&["INCR b"]));
     assert_eq!(hear(&mut session, ":1\r\n"), ":1\r\n");
@@ -88,5 +90,15 @@ fn behind_what_is_on_its_way_nothing_is_sent_for_a_client_that_cannot_be_reached
     let mut session = sending(&["INCR a", "INCR b"]);
     session.client_lost();
     hear(&mut session, ":1\r\n");
+    assert_over(&session);
+}
+
+#[test]
+fn what_is_held_is_not_when_it_is_abandoned() {
+    let mut session = sending(&["INCR a", "INCR b"]);
+    assert_eq!(hear(&mut session, BUSY), "");
+    session.client_gone();
+    session.abandon();
+    assert!(!session.is_held() && !session.waits());
     assert_over(&session);
 }

@@ -85,3 +85,24 @@ fn the_end_of_a_subscription_confirms_no_command_that_the_server_has_not_got() {
     assert_eq!(hear(&mut session, MOVED).client, MOVED);
     assert!(session.is_quiet());
 }
+
+/// A slot moves away, and with it the shard channel.
+#[test]
+fn the_end_of_another_subscription_confirms_no_command() {
+    const SHARD: &str = ">3\r\n$10\r\nssubscribe\r\n$1\r\na\r\n:1\r\n";
+    const MOVED: &str = ">3\r\n$12\r\nsunsubscribe\r\n$1\r\na\r\n:0\r\n";
+    for (command, confirmation) in
+        [("UNSUBSCRIBE c\r\n", ">3\r\n$11\r\nunsubscribe\r\n$1\r\nc\r\n:0\r\n"), ("SSUBSCRIBE a\r\n", SHARD)]
+    {
+        let mut session = Session::new(Policy::default());
+        send(&mut session, "HELLO 3\r\n");
+        hear(&mut session, "%1\r\n+proto\r\n:3\r\n");
+        send(&mut session, "SSUBSCRIBE a\r\n");
+        hear(&mut session, SHARD);
+        send(&mut session, command);
+        assert_eq!(hear(&mut session, MOVED).client, MOVED);
+        assert!(!session.is_quiet(), "{command:?} is still to be answered");
+        assert_eq!(hear(&mut session, confirmation).client, confirmation);
+        assert!(session.is_quiet());
+    }
+}

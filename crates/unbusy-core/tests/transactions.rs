@@ -171,3 +171,50 @@ fn a_transaction_in_front_of_a_hole_is_over() {
     assert_eq!(hear(&mut session, "$1\r\nd\r\n").0, "$1\r\nd\r\n");
     assert!(session.is_quiet());
 }
+
+/// The client has had its replies, up to EXEC's.
+#[test]
+fn what_fails_when_a_transaction_is_sent_again_is_told_by_exec_alone() {
+    const SPOILED: &str = "-EXECABORT Transaction discarded because of previous errors.\r\n";
+    let commands = "MULTI\r\nINCR n\r\nEXEC\r\n";
+    let mut session = Session::new(Policy::default());
+    assert_eq!(send(&mut session, commands), commands);
+    let abort = format!("-EXECABORT Transaction discarded because of: {}", &REJECTION[1..]);
+    assert_eq!(hear(&mut session, &format!("+OK\r\n+QUEUED\r\n{abort}")).0, "+OK\r\n+QUEUED\r\n");
+    assert_eq!(send(&mut session, ""), "EXEC\r\n");
+    assert_eq!(hear(&mut session, "-ERR EXEC without MULTI\r\n").0, "");
+    assert_eq!(send(&mut session, ""), commands);
+    assert_eq!(hear(&mut session, &format!("+OK\r\n-OOM no memory\r\n{SPOILED}")).0, SPOILED);
+    assert!(session.is_quiet());
+}
+
+/// A slot that moves away takes the transaction with it, whatever else has struck it.
+#[test]
+fn an_exec_that_is_refused_for_another_reason_is_not_sent_again() {
+    const MOVED: &str = "-MOVED 3999 127.0.0.1:6381\r\n";
+    let mut session = Session::new(Policy::default());
+    play(&mut session, &[("MULTI", "+OK\r\n")]);
+    send(&mut session, "INCR n\r\n");
+    assert_eq!(hear(&mut session, REJECTION).0, "+QUEUED\r\n");
+    assert_eq!(send(&mut session, "EXEC\r\n"), "EXEC\r\n");
+    assert_eq!(hear(&mut session, MOVED).0, MOVED);
+    assert!(session.is_quiet());
+}
+
+/// It cannot be kept to be sent again, so its client is told what the server says.
+#[test]
+fn a_transaction_beyond_the_limit_is_not_sent_again() {
+    let set = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$16777216\r\n{}\r\n", "x".repeat(16 << 20));
+    for (sets, large) in [(3, false), (4, true)] {
+        let mut session = Session::new(Policy::default());
+        play(&mut session, &[("PING", "+PONG\r\n"), ("MULTI", "+OK\r\n")]);
+        for _ in 0..sets {
+            send(&mut session, &set);
+            assert_eq!(hear(&mut session, "+QUEUED\r\n").0, "+QUEUED\r\n");
+        }
+        send(&mut session, "EXEC\r\n");
+        let abort = format!("-EXECABORT Transaction discarded because of: {}", &REJECTION[1..]);
+        assert_eq!(hear(&mut session, &abort).0, if large { &abort } else { "" });
+        assert_eq!(session.is_held(), !large);
+    }
+}
