@@ -1310,4 +1310,10 @@ fn in_a_stream_of_replication_what_is_not_written_is_unsent() {
     session.send(Pass::Free, NOW);
     assert_eq!(session.outgoing(), b"anything");
     assert!(!session.has_unsent());
+    session.client_bytes(b"more", NOW, &mut Out::default()).unwrap();
+    session.wrote(8, &mut Out::default());
+    assert!(session.has_unsent());
+    session.send(Pass::Free, NOW);
+    assert_eq!(session.outgoing(), b"more");
+    assert!(!session.has_unsent());
 }
