@@ -25,10 +25,10 @@ pub(super) struct ClientSide {
 }
 
 impl ClientSide {
-    /// Whether every reply belongs to the next command and goes to the client.
+    /// Whether every reply, unless it is an array or pushed, belongs to the next command and goes to the client.
     pub(super) const fn is_plain(&self) -> bool {
         let silenced = self.muted || self.skip;
-        self.transaction.is_none() && !silenced && !self.monitoring && !self.subscriptions.any()
+        self.transaction.is_none() && !silenced && !self.monitoring
     }
 
     /// Takes note of an accepted command that may say who the client is.
