@@ -478,7 +478,6 @@ impl Session {
             }
             match self.next() {
                 Next::Nothing => break,
-                Next::Pass if sent > 0 && self.is_raw() => break,
                 Next::Pass | Next::Gate => self.send_one(now),
             }
             sent += 1;
