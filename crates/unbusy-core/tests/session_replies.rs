@@ -1310,10 +1310,25 @@ fn in_a_stream_of_replication_what_is_not_written_is_unsent() {
     session.send(Pass::Free, NOW);
     assert_eq!(session.outgoing(), b"anything");
     assert!(!session.has_unsent());
-    session.client_bytes(b"more", NOW, &mut Out::default()).unwrap();
+    session.client_bytes(b"GET k\r\n", NOW, &mut Out::default()).unwrap();
     session.wrote(8, &mut Out::default());
     assert!(session.has_unsent());
     session.send(Pass::Free, NOW);
-    assert_eq!(session.outgoing(), b"more");
+    assert_eq!(session.outgoing(), b"GET k\r\n");
     assert!(!session.has_unsent());
+    session.wrote(7, &mut Out::default());
+    assert!(session.is_quiet() && !session.has_unsent(), "there are no commands any more");
+}
+
+#[test]
+fn a_stream_of_replication_that_was_rejected_first_is_held_no_more() {
+    let mut line = Line::new();
+    line.client(b"PSYNC ? -1\r\n");
+    line.server(BUSY.as_bytes()).expect("it is busy");
+    assert!(line.session.is_held());
+    line.go();
+    let mut out = Out::default();
+    line.session.server_bytes(b"+FULLRESYNC abc 0\r\n", NOW, &mut out).expect("it is not busy");
+    assert!(line.session.is_tunnel() && !line.session.is_held());
+    assert!(out.proof.is_some(), "the gate hears of it");
 }

@@ -279,8 +279,7 @@ impl Session {
             self.ping = Ping::None;
         }
         if self.flags.draining || self.flags.held {
-            let Flags { tunnel, known, gone, .. } = self.flags;
-            self.flags = Flags { tunnel, known, gone, ..Flags::default() };
+            self.flags = Flags { gone: self.flags.gone, ..Flags::default() };
         }
         self.lane.drop_unsent();
     }

@@ -123,7 +123,9 @@ impl Session {
             out.forward(at..at + 1);
             return Begin::Skip(1);
         }
+        self.note_proof(out);
         self.flags.tunnel = true;
+        self.flags.held = false;
         self.lane.answer();
         self.lane.drop_kept();
         self.lane.pop();
