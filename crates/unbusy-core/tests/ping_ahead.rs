@@ -295,3 +295,13 @@ fn a_budget_that_ends_behind_a_ping_gives_the_command_its_last_try() {
     assert_eq!(answer(&mut session, BUSY).unwrap(), BUSY);
     assert!(session.is_quiet());
 }
+
+#[test]
+fn what_comes_unasked_is_no_answer_to_a_ping_that_was_taken_back() {
+    const FULL: &[u8] = b"-ERR max number of clients reached\r\n";
+    let mut session = session_with(SCRIPT);
+    session.send(Pass::One, Time::ZERO);
+    session.take_back();
+    assert_eq!(answer(&mut session, FULL).unwrap(), FULL);
+    assert!(session.is_refused());
+}

@@ -48,6 +48,20 @@ fn only_the_rejected_are_sent_again() {
 }
 
 #[test]
+fn what_is_rejected_once_more_is_sent_once_more() {
+    let mut session = relaxed();
+    send(&mut session, &["GET a", "INCR b", "GET ccc"]);
+    hear(&mut session, &format!("{BUSY}:1\r\n{BUSY}"));
+    for _ in 0..2 {
+        assert_eq!(send(&mut session, &[]), pipeline(&["GET a", "GET ccc"]));
+        assert_eq!(hear(&mut session, &BUSY.repeat(2)), "");
+    }
+    assert_eq!(send(&mut session, &[]), pipeline(&["GET a", "GET ccc"]));
+    assert_eq!(hear(&mut session, "$1\r\na\r\n$1\r\nc\r\n"), "$1\r\na\r\n:1\r\n$1\r\nc\r\n");
+    assert!(session.is_quiet());
+}
+
+#[test]
 fn an_error_behind_a_rejected_command_is_an_answer() {
     let mut session = relaxed();
     send(&mut session, &["GET a", "INCR text"]);

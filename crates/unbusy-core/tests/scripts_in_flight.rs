@@ -106,8 +106,11 @@ fn each_script_that_was_answered_is_told_of() {
     let replies = "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n$-1\r\n:1\r\n:1\r\n";
     assert_eq!(told(&transaction, replies), shown(&[Text(b"a")]), "a transaction goes by its first one");
     assert_eq!(told(&["EVAL a 0"], BUSY), shown(&[]), "it did not run");
-    let long = format!("EVAL {} 0", "x".repeat(65 * 1024));
-    assert_eq!(told(&[&long], ":1\r\n"), shown(&[]));
+    // Beyond the limit of an inline command, too.
+    for (length, count) in [(64 * 1024, 1), (64 * 1024 + 1, 0)] {
+        let long = format!("*3\r\n$4\r\nEVAL\r\n${length}\r\n{}\r\n$1\r\n0", "x".repeat(length));
+        assert_eq!(told(&[&long], ":1\r\n").len(), count, "{length} bytes");
+    }
 }
 
 #[test]

@@ -204,17 +204,19 @@ fn an_exec_that_is_refused_for_another_reason_is_not_sent_again() {
 /// It cannot be kept to be sent again, so its client is told what the server says.
 #[test]
 fn a_transaction_beyond_the_limit_is_not_sent_again() {
-    let set = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$16777216\r\n{}\r\n", "x".repeat(16 << 20));
-    for (sets, large) in [(3, false), (4, true)] {
+    for (length, too_large) in [(1 << 20, false), (16 << 20, true)] {
+        let set = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${length}\r\n{}\r\n", "x".repeat(length));
         let mut session = Session::new(Policy::default());
         play(&mut session, &[("PING", "+PONG\r\n"), ("MULTI", "+OK\r\n")]);
-        for _ in 0..sets {
-            send(&mut session, &set);
+        for _ in 0..4 {
+            session.client_bytes(set.as_bytes(), Time::ZERO, &mut Out::default()).unwrap();
+            session.send(Pass::One, Time::ZERO);
+            session.wrote(session.outgoing().len(), &mut Out::default());
             assert_eq!(hear(&mut session, "+QUEUED\r\n").0, "+QUEUED\r\n");
         }
         send(&mut session, "EXEC\r\n");
         let abort = format!("-EXECABORT Transaction discarded because of: {}", &REJECTION[1..]);
-        assert_eq!(hear(&mut session, &abort).0, if large { &abort } else { "" });
-        assert_eq!(session.is_held(), !large);
+        assert_eq!(hear(&mut session, &abort).0, if too_large { &abort } else { "" });
+        assert_eq!(session.is_held(), !too_large);
     }
 }

@@ -378,6 +378,7 @@ mod tests {
         assert_eq!((frame.kind, frame.head(), frame.last_integer), (b'>', &b"subscribe"[..], 7));
         assert_eq!(complete(b"+1699.5 [0 x]\r\n").head(), b"1699.5 [0 x]\r");
         assert_eq!(complete(b"|1\r\n+a\r\n+b\r\n:3\r\n").kind, b':');
+        assert_eq!(complete(b"*2\r\n*-1\r\n*1\r\n:1\r\n").count, 2, "not that of an element");
     }
 
     #[test]
