@@ -777,6 +777,21 @@ const ROWS: &[(&str, &[Step])] = &[
         ],
     ),
     (
+        "SKIP in a transaction skips the command behind EXEC, and mutes none of its replies but its own",
+        &[
+            Ask(&["MULTI", "CLIENT REPLY SKIP", "INCR n", "EXEC"]),
+            Say(OK),
+            Say("+QUEUED\r\n"),
+            Say("+QUEUED\r\n"),
+            Say("*2\r\n+OK\r\n:1\r\n"),
+            Ask(&["PING", "PING"]),
+            Say(PONG),
+            Say(PONG),
+            Got("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n+PONG\r\n"),
+            Quiet,
+        ],
+    ),
+    (
         "EXEC's reply passes whole under WATCH, whatever CLIENT REPLY comes behind it",
         &[
             Ask(&["WATCH k"]),
