@@ -731,6 +731,27 @@ const ROWS: &[(&str, &[Step])] = &[
         ],
     ),
     (
+        "UNSUBSCRIBE confirms each of its names, and no more",
+        &[
+            Ask(&["SUBSCRIBE a b"]),
+            Say(SUB_AB),
+            Got(SUB_AB),
+            Ask(&["UNSUBSCRIBE b", "PING"]),
+            Say("*3\r\n$11\r\nunsubscribe\r\n$1\r\nb\r\n:1\r\n"),
+            Say("*2\r\n$4\r\npong\r\n$0\r\n\r\n"),
+            Got("*3\r\n$11\r\nunsubscribe\r\n$1\r\nb\r\n:1\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n"),
+            Quiet,
+            Ask(&["UNSUBSCRIBE a x", "PING"]),
+            Say("*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n"),
+            Say("*3\r\n$11\r\nunsubscribe\r\n$1\r\nx\r\n:0\r\n"),
+            Say(PONG),
+            Got(
+                "*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n*3\r\n$11\r\nunsubscribe\r\n$1\r\nx\r\n:0\r\n+PONG\r\n",
+            ),
+            Quiet,
+        ],
+    ),
+    (
         "a refused login is its own affair",
         &[
             Ask(&["AUTH wrong", "PING"]),
