@@ -1008,6 +1008,21 @@ fn each_replconf_ack_is_refused_once() {
     assert!(line.session.is_refused());
 }
 
+/// Its first byte could be that of a line.
+#[test]
+fn between_the_lines_of_monitor_a_reply_proves_at_its_end() {
+    let mut line = Line::new();
+    line.client(&cmd("MONITOR"));
+    line.server(OK.as_bytes()).expect("it is accepted");
+    line.client(&cmd("PING"));
+    let mut proves = |bytes: &str| {
+        let mut out = Out::default();
+        line.session.server_bytes(bytes.as_bytes(), NOW, &mut out).expect("it is a reply");
+        out.proof.is_some()
+    };
+    assert!(!proves("+PONG\r") && proves("\n"));
+}
+
 /// A long error is kept back no further than it takes to tell what it is, anything else not at all.
 #[test]
 fn replies_are_not_collected() {
