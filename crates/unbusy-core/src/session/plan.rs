@@ -177,7 +177,7 @@ impl Session {
 
     /// Whether the next reply goes to the client, or there is none to come.
     pub(super) fn is_next_delivered(&self) -> bool {
-        let in_order = self.lane.answered == self.lane.kept && !self.awaits_ping();
+        let in_order = self.lane.answered == self.lane.kept;
         self.current().is_none_or(|kind| in_order && !self.is_muted(kind))
     }
 
