@@ -238,3 +238,28 @@ fn an_exec_that_is_refused_in_its_last_try_is_given_up() {
     assert_eq!(hear(&mut session, "+QUEUED\r\n"), "");
     assert_eq!(refused(&mut session), 1);
 }
+
+/// It may have written before it failed.
+#[test]
+fn a_script_that_fails_behind_a_rejected_command_is_not_run_again() {
+    for (error, ran) in [
+        ("-ERR Error running script (call to f_abc): @user_script:1: no\r\n", true),
+        (
+            "-WRONGTYPE Operation against a key holding the wrong kind of value script: abc, on @user_script:1.\r\n",
+            true,
+        ),
+        (
+            "-OOM command not allowed when used memory > 'maxmemory'. script: abc, on @user_script:1.\r\n",
+            true,
+        ),
+        ("-HALFDONE says the script\r\n", true),
+        ("-OOM command not allowed when used memory > 'maxmemory'.\r\n", false),
+        ("-NOPERM this user has no permissions to run the 'eval' command\r\n", false),
+        ("-NOSCRIPT No matching script. Please use EVAL.\r\n", false),
+    ] {
+        let mut session = Session::new(Policy::default());
+        let (_, got, given_up) = exchange(&mut session, "GET a\r\nEVAL s 0\r\n", &format!("{BUSY}{error}"));
+        assert_eq!((got, given_up), if ran { (format!("{BUSY}{error}"), 1) } else { (String::new(), 0) });
+        assert_eq!(session.is_held(), !ran, "{error}");
+    }
+}

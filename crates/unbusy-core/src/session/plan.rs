@@ -248,7 +248,7 @@ impl Session {
             Kind::Exec if code == "EXECABORT" => self.plan_abort(message, out),
             _ => match rejected(code, message, kind).filter(|cause| self.policy.holds(*cause)) {
                 Some(cause) => self.plan_rejection(kind, cause, out),
-                None => self.plan_final(kind, code, out),
+                None => self.plan_final(kind, code, message, out),
             },
         };
         let muted = self.client.muted || self.client.skip;
@@ -275,11 +275,11 @@ impl Session {
         if self.flags.final_try && behind_kept {
             self.count_given_up(self.lane.answered, out);
             self.flags.refused_finally = true;
-            return self.plan_final(kind, "BUSY", out);
+            return self.plan_final(kind, "BUSY", "", out);
         }
         if kind.may_answer_busy() && self.ahead == Ahead::Open && self.lane.entries[self.lane.answered].pinged
         {
-            return self.plan_final(kind, "BUSY", out);
+            return self.plan_final(kind, "BUSY", "", out);
         }
         match &mut self.client.transaction {
             // Behind an EXEC that is held, commands are no part of its transaction.
@@ -307,7 +307,7 @@ impl Session {
                 // WATCH is gone; the server's own words say so.
                 Some(_) if self.client.watching => Plan::Deliver,
                 Some(cause) => Plan::Reject(cause),
-                None => self.plan_final(Kind::Exec, "EXECABORT", out),
+                None => self.plan_final(Kind::Exec, "EXECABORT", message, out),
             };
         };
         if cause.is_none() && !transaction.busy {
@@ -333,7 +333,7 @@ impl Session {
     }
 
     /// An error that is the command's own.
-    pub(super) fn plan_final(&mut self, kind: Kind, code: &str, out: &mut Out) -> Plan {
+    fn plan_final(&mut self, kind: Kind, code: &str, message: &str, out: &mut Out) -> Plan {
         if self.lane.answered < self.lane.kept {
             return Plan::Swallow;
         }
@@ -344,7 +344,7 @@ impl Session {
         // Behind a rejected command a busy server refuses for reasons it checks before BUSY; those come again. A
         // script's own error means that it ran, if one can run: not for a subscriber in RESP2.
         let subscriber = self.client.subscriptions.any() && !self.client.resp3;
-        let ran = kind == Kind::Script && code == "ERR" && !subscriber;
+        let ran = kind == Kind::Script && is_of_script(code, message) && !subscriber;
         if ran || !self.policy.strict { self.plan_executed_behind(out) } else { Plan::Again }
     }
 
@@ -363,6 +363,30 @@ impl Session {
         }
         Some(if self.client.muted || self.client.skip { Plan::MuteElement } else { Plan::Element })
     }
+}
+
+/// Whether a script said this itself, perhaps after having written, as far as can be told.
+fn is_of_script(code: &str, message: &str) -> bool {
+    /// What servers check before they look whether they are busy (redis `src/server.c`, `processCommand`), and whether they
+    /// know the script.
+    const REFUSALS: [&str; 14] = [
+        "ASK",
+        "CLUSTERDOWN",
+        "CROSSSLOT",
+        "LOADING",
+        "MASTERDOWN",
+        "MISCONF",
+        "MOVED",
+        "NOAUTH",
+        "NOPERM",
+        "NOREPLICAS",
+        "NOSCRIPT",
+        "OOM",
+        "READONLY",
+        "TRYAGAIN",
+    ];
+    // Of an error of a command in a script it is told where (redis `src/script_lua.c`, `luaCallFunction`).
+    !REFUSALS.contains(&code) || message.contains(" script: ")
 }
 
 /// `1699999999.123456 [0 127.0.0.1:6379] "GET" "k"` (redis `src/replication.c`, `replicationFeedMonitors`).
