@@ -70,7 +70,9 @@ fn a_command_of_which_a_part_came_before_the_failure_gets_the_error_as_well() {
     let mut out = Out::default();
     session.client_bytes(b"T k\r\n", LATER, &mut out).unwrap();
     assert_eq!(out.to_client(&[]), BUSY.as_bytes());
+    assert!(session.is_poisoned());
     session.unpoison();
+    assert!(!session.is_poisoned());
     session.client_bytes(b"PING\r\n", LATER, &mut Out::default()).unwrap();
     assert_eq!(sent(&mut session), "PING\r\n");
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use simulation::{BUSY, cmd, parse};
 use unbusy_core::resp::ReplyError;
-use unbusy_core::session::{Out, Pass, SessionError, Want};
+use unbusy_core::session::{Out, Pass, Piece, SessionError, Want};
 use unbusy_core::{Policy, Session, Time};
 
 const NOW: Time = Time::from_nanos(1_000_000_000);
@@ -1157,6 +1157,38 @@ fn the_largest_command_that_servers_take_is_taken() {
     let bytes = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$536870912\r\n";
     let result = session.client_bytes(bytes, NOW, &mut Out::default());
     assert!(matches!(result, Ok(None)), "{result:?}");
+}
+
+#[test]
+fn a_client_is_called_what_it_says_once_that_is_accepted() {
+    let mut line = Line::new();
+    for (command, reply, user, name) in [
+        ("PING", PONG, None, None),
+        ("AUTH alice wrong", "-WRONGPASS no\r\n", None, None),
+        ("AUTH alice secret", OK, Some("alice"), None),
+        ("CLIENT SETNAME worker", OK, Some("alice"), Some("worker")),
+        ("RESET", "+RESET\r\n", None, None),
+    ] {
+        line.client(&cmd(command));
+        line.server(reply.as_bytes()).expect("it is a reply");
+        assert_eq!((line.session.user(), line.session.client_name()), (user, name), "{command}");
+    }
+}
+
+#[test]
+fn replies_are_pieces_of_what_was_read() {
+    let mut session = Session::new(Policy::default());
+    session
+        .client_bytes(&["GET a", "NONSENSE", "GET b"].map(cmd).concat(), NOW, &mut Out::default())
+        .unwrap();
+    session.send(Pass::Free, NOW);
+    session.wrote(session.outgoing().len(), &mut Out::default());
+    let mut out = Out::default();
+    session.server_bytes(b"$-1\r\n-ERR", NOW, &mut out).unwrap();
+    assert_eq!((out.pieces(), out.own()), (&[Piece::Read(0..5)][..], &b""[..]));
+    out.clear();
+    session.server_bytes(b" no\r\n$-1\r\n", NOW, &mut out).unwrap();
+    assert_eq!((out.pieces(), out.own()), (&[Piece::Own(0..9), Piece::Read(5..10)][..], &b"-ERR no\r\n"[..]));
 }
 
 #[test]

@@ -203,6 +203,19 @@ fn what_fails_when_a_transaction_is_sent_again_is_told_by_exec_alone() {
     assert!(session.is_quiet());
 }
 
+/// A busy server says no other.
+#[test]
+fn exec_without_a_transaction_is_held_and_needs_no_probe() {
+    const NONE: &str = "-ERR EXEC without MULTI\r\n";
+    let mut session = Session::new(Policy::default());
+    assert_eq!(send(&mut session, "EXEC\r\n"), "EXEC\r\n");
+    let abort = format!("-EXECABORT Transaction discarded because of: {}", &REJECTION[1..]);
+    assert_eq!(hear(&mut session, &abort), (String::new(), true));
+    assert_eq!(send(&mut session, ""), "EXEC\r\n");
+    assert_eq!(hear(&mut session, NONE).0, NONE);
+    assert!(session.is_quiet());
+}
+
 /// A slot that moves away takes the transaction with it, whatever else has struck it.
 #[test]
 fn an_exec_that_is_refused_for_another_reason_is_not_sent_again() {
