@@ -1404,6 +1404,20 @@ fn in_a_stream_of_replication_what_is_not_written_is_unsent() {
 }
 
 #[test]
+fn what_waits_behind_psync_is_part_of_the_stream() {
+    const REST: &[u8] = b"REPLCONF ACK 0\r\nREPL";
+    let mut session = Session::new(Policy::default());
+    session.client_bytes(&[b"PSYNC ? -1\r\n", REST].concat(), NOW, &mut Out::default()).unwrap();
+    session.send(Pass::One, NOW);
+    session.wrote(session.outgoing().len(), &mut Out::default());
+    session.server_bytes(b"+CONTINUE\r\n", NOW, &mut Out::default()).unwrap();
+    session.send(Pass::One, NOW);
+    assert_eq!(session.outgoing(), REST);
+    session.wrote(REST.len(), &mut Out::default());
+    assert!(session.is_quiet() && session.wants_read());
+}
+
+#[test]
 fn a_stream_of_replication_that_was_rejected_first_is_held_no_more() {
     let mut line = Line::new();
     line.client(b"PSYNC ? -1\r\n");
