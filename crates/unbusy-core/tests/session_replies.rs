@@ -907,6 +907,18 @@ const ROWS: &[(&str, &[Step])] = &[
         ],
     ),
     (
+        "a line of MONITOR is no reply, however short",
+        &[
+            Ask(&["MONITOR"]),
+            Say(OK),
+            Ask(&["PING"]),
+            Say("+1699999999.123456 [0 lua] \"X\"\r\n"),
+            Say(PONG),
+            Got("+OK\r\n+1699999999.123456 [0 lua] \"X\"\r\n+PONG\r\n"),
+            Quiet,
+        ],
+    ),
+    (
         "an array that reads like a message is a reply, if nothing is subscribed",
         &[Ask(&["MONITOR"]), Say(OK), Got(OK), Ask(&["LRANGE l 0 2"]), Say(MESSAGE), Got(MESSAGE), Quiet],
     ),

@@ -379,6 +379,7 @@ mod tests {
         assert_eq!(complete(b"+1699.5 [0 x]\r\n").head(), b"1699.5 [0 x]\r");
         assert_eq!(complete(b"|1\r\n+a\r\n+b\r\n:3\r\n").kind, b':');
         assert_eq!(complete(b"*2\r\n*-1\r\n*1\r\n:1\r\n").count, 2, "not that of an element");
+        assert_eq!(complete(b"*1\r\n+message\r\n").head(), b"", "messages begin with a bulk string");
     }
 
     #[test]

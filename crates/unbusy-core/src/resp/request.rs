@@ -310,6 +310,8 @@ mod tests {
         ] {
             assert_eq!(RequestScanner::default().scan(bytes), Err(error), "{}", bytes.escape_ascii());
         }
+        assert_eq!(RequestScanner::default().scan(b"*2147483647\r\n"), Ok(None), "that many are allowed");
+        assert_eq!(RequestError::BadCount.to_string(), "an invalid number of arguments");
         assert_eq!(RequestScanner::default().scan(b"GET \0k\r\n"), Err(RequestError::ZeroByte));
         assert_eq!(RequestScanner::default().scan(b"GET k\r\n\0"), Ok(Some(7)));
         assert_eq!(RequestScanner::default().scan(&vec![b'x'; 70_000]), Err(RequestError::LineTooLong));
