@@ -41,27 +41,23 @@ impl Direct {
         locked(py, &self.timeout).map(|wait| wait.as_secs_f64())
     }
 
-    #[pyo3(signature = (bufsize, flags = 0))]
-    fn recv(&self, py: Python<'_>, bufsize: usize, flags: i32) -> PyResult<Option<Py<PyBytes>>> {
-        let _ = flags;
-        self.receive(py, bufsize, |bytes| Ok(PyBytes::new(py, bytes).unbind()))
+    /// `peek`: what is given stays there.
+    #[pyo3(signature = (bufsize, peek = false))]
+    fn recv(&self, py: Python<'_>, bufsize: usize, peek: bool) -> PyResult<Option<Py<PyBytes>>> {
+        self.receive(py, bufsize, |bytes| {
+            let taken = if peek { 0 } else { bytes.len() };
+            Ok((taken, PyBytes::new(py, bytes).unbind()))
+        })
     }
 
-    #[pyo3(signature = (buffer, nbytes = 0, flags = 0))]
-    fn recv_into(
-        &self,
-        py: Python<'_>,
-        buffer: &Bound<'_, PyAny>,
-        nbytes: usize,
-        flags: i32,
-    ) -> PyResult<isize> {
-        let _ = flags;
+    #[pyo3(signature = (buffer, nbytes = 0))]
+    fn recv_into(&self, py: Python<'_>, buffer: &Bound<'_, PyAny>, nbytes: usize) -> PyResult<isize> {
         let room = buffer.len()?;
         let most = if nbytes == 0 { room } else { nbytes.min(room) };
         let received = self.receive(py, most, |bytes| {
             let count = bytes.len().cast_signed();
             buffer.set_item(PySlice::new(py, 0, count, 1), PyBytes::new(py, bytes))?;
-            Ok(count)
+            Ok((bytes.len(), count))
         })?;
         Ok(received.unwrap_or(BECOME_A_SOCKET))
     }
@@ -133,12 +129,13 @@ impl Direct {
         }
     }
 
-    /// Waits for bytes, and gives up to so many of them to `take`. `None`: it is to become a socket.
+    /// Waits for bytes, and gives up to so many of them to `take`, which tells how many of them are done with. `None`: it is to
+    /// become a socket.
     fn receive<R>(
         &self,
         py: Python<'_>,
         most: usize,
-        take: impl FnOnce(&[u8]) -> PyResult<R>,
+        take: impl FnOnce(&[u8]) -> PyResult<(usize, R)>,
     ) -> PyResult<Option<R>> {
         let known = |direct: &unbusy_proxy::Direct| (direct.buffered().is_empty(), direct.is_subscribed());
         let known = locked(py, &self.inner).as_ref().map(known);
@@ -150,8 +147,8 @@ impl Direct {
         let mut guard = locked(py, &self.inner);
         let direct = guard.as_mut().ok_or_else(closed)?;
         let count = direct.buffered().len().min(most);
-        let result = take(&direct.buffered()[..count])?;
-        direct.consume(count);
+        let (taken, result) = take(&direct.buffered()[..count])?;
+        direct.consume(taken);
         Ok(Some(result))
     }
 

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -75,6 +76,49 @@ def test_subscriptions(server):
         assert publisher.publish("a", "1") == 1
     assert scenarios.next_message(pubsub, "message")["data"] == "1"
     pubsub.close()
+
+
+def test_another_thread_may_unsubscribe(one_server):
+    pubsub = client_of(one_server).pubsub(ignore_subscribe_messages=True)
+    pubsub.subscribe("a")
+    heard = []
+    listener = threading.Thread(target=lambda: heard.extend(pubsub.listen()), daemon=True)
+    listener.start()
+    wait_until("nobody has subscribed", lambda: client_of(one_server).publish("a", "1") == 1)
+    wait_until("nothing was heard", lambda: heard)
+    pubsub.unsubscribe("a")
+    listener.join(10)
+    assert not listener.is_alive()
+    assert [message["data"] for message in heard] == ["1"]
+
+
+def test_a_connection_is_driven_by_its_threads_until_it_is_watched(server):
+    client = client_of(server, single_connection_client=True, socket_timeout=30)
+    sock = client.connection._sock
+    assert client.ping()
+    assert sock.getpeername() == ("127.0.0.1", server.port)
+    assert sock.direct
+    with BusyScript(server) as script, script.holds():
+        client.connection.send_command("INCR", "n")
+        # From here on its descriptor must tell of an answer, and of nothing else.
+        assert not select.select([sock], [], [], 0)[0]
+        assert sock.direct is None
+        assert sock.gettimeout() == 30
+        assert select.select([sock], [], [], 60)[0]
+    assert client.connection.read_response() == 1
+    assert client.incr("n") == 2
+    assert_data(server, {(0, "n"): "2"})
+
+
+def test_a_connection_with_unread_data_is_not_given_away(one_server):
+    # With RESP3 redis-py takes what is unread for a notification.
+    pool = unbusy.ConnectionPool(port=one_server.port, max_connections=1, protocol=2)
+    connection = pool.get_connection()
+    connection.send_command("INCR", "n")
+    pool.release(connection)
+    client = redis.Redis(connection_pool=pool)
+    wait_until("it was not executed", lambda: client_of(one_server).get("n") == "1")
+    assert client.get("n") == b"1"
 
 
 def test_a_single_connection(one_server):

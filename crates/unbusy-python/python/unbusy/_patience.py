@@ -7,6 +7,7 @@ an error where there is none, and redis-py would send the command a second time.
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -47,46 +48,34 @@ class PatientSocket:
         self.is_exact = False
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
-        recv = (self.direct or self._as_socket()).recv
-        try:
-            data = recv(bufsize, flags)
-        except TimeoutError:
-            data = self._again(recv, bufsize, flags)
-        if data is None:
-            self._as_socket()
-            return self.recv(bufsize, flags)
-        return data
+        data = None
+        if self.direct and flags in (0, socket.MSG_PEEK):
+            data = self._in_time(self.direct.recv, bufsize, flags != 0)
+        return self._in_time(self._as_socket().recv, bufsize, flags) if data is None else data
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        recv_into = (self.direct or self._as_socket()).recv_into
-        try:
-            count = recv_into(buffer, nbytes, flags)
-        except TimeoutError:
-            count = self._again(recv_into, buffer, nbytes, flags)
-        if count < 0:
-            self._as_socket()
-            return self.recv_into(buffer, nbytes, flags)
-        return count
+        count = -1
+        if self.direct and flags == 0:
+            count = self._in_time(self.direct.recv_into, buffer, nbytes)
+        return self._in_time(self._as_socket().recv_into, buffer, nbytes, flags) if count < 0 else count
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         direct = self.direct
-        if direct is None:
-            self._send_by_socket(data, flags)
+        if direct is None or flags:
+            rest = memoryview(data).cast("B")
+            while rest:
+                rest = rest[self._in_time(self._as_socket().send, rest, flags) :]
             return
         try:
             direct.sendall(data)
         except TimeoutError:
             self._again(direct.settle)
 
-    def _send_by_socket(self, data: Any, flags: int) -> None:
-        sock = self._as_socket()
-        rest = memoryview(data).cast("B")
-        while rest:
-            try:
-                sent = sock.send(rest, flags)
-            except TimeoutError:
-                sent = self._again(sock.send, rest, flags)
-            rest = rest[sent:]
+    def _in_time(self, operation: Callable[..., T], *args: Any) -> T:
+        try:
+            return operation(*args)
+        except TimeoutError:
+            return self._again(operation, *args)
 
     def _again(self, operation: Callable[..., T], *args: Any) -> T:
         """Repeats what has run into the time-out, unless that is to be taken as it is."""
@@ -116,6 +105,19 @@ class PatientSocket:
             # It is only looked at.
             return self.direct.server_fileno()
         return self._as_socket().fileno()
+
+    def getpeername(self) -> Any:
+        """The server's address, as far as it is known here."""
+        return self._server("getpeername")
+
+    def getsockname(self) -> Any:
+        return self._server("getsockname")
+
+    def _server(self, question: str) -> Any:
+        if self.direct is None:
+            return getattr(self._as_socket(), question)()
+        with socket.socket(fileno=os.dup(self.direct.server_fileno())) as server:
+            return getattr(server, question)()
 
     def shutdown(self, how: int) -> None:
         (self.direct or self._as_socket()).shutdown(how)
