@@ -17,12 +17,22 @@ const RECIPES: &str = "crates/unbusy-python/tests/recipes";
 const RECIPES_PINS: &str = "crates/unbusy-python/tests/recipes-requirements.txt";
 
 pub(crate) fn test() -> Result<()> {
+    test_with(&[])
+}
+
+/// With one server only.
+pub(crate) fn test_quickly() -> Result<()> {
+    test_with(&["-k", "not redis-6.2 and not valkey-9.1"])
+}
+
+fn test_with(chosen: &[&str]) -> Result<()> {
     let python = python::environment_with("-package", &[python::PINS, PINS])?;
     install(&python)?;
     let mut mypy =
         shell::command(&python, &["-m", "mypy", "--config-file", "pyproject.toml", "python/unbusy"]);
     shell::run(mypy.current_dir(shell::root().join(FOLDER)))?;
-    pytest(&python, &[&format!("{FOLDER}/tests"), "--ignore", RECIPES])
+    let tests = format!("{FOLDER}/tests");
+    pytest(&python, &[&[tests.as_str(), "--ignore", RECIPES], chosen].concat())
 }
 
 /// The same package, with Celery, Django and others that make their own connections.
