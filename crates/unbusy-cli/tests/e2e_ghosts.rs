@@ -18,12 +18,12 @@ use testkit::{BusyScript, Client, Flavor, Proxy, Relay, Reply, ScriptedServer, S
 const CLIENTS: usize = 50;
 const STALL: Duration = Duration::from_secs(2);
 const GHOSTS_AT_MOST: usize = 6;
-/// A delay that item 6 allows where the server or a connection is really sick.
+/// A delay that may be where the server or a connection is really sick.
 const SOME_DELAY: Duration = Duration::from_millis(500);
 /// "Delays nobody": what scheduling on a small machine may cost, and less than any time-out of the engine's.
 const NO_DELAY: Duration = Duration::from_millis(90);
 /// For how long the others are watched while one client misbehaves.
-const WATCH: Duration = Duration::from_secs(2);
+const WATCH: Duration = Duration::from_secs(1);
 
 // === Clients that give up in a stall
 

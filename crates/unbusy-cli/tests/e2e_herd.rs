@@ -14,8 +14,8 @@ use e2e_support::{alone, counter, on_every_server, proxy, quantile};
 use testkit::{BusyScript, Client, Flavor, Proxy, Server};
 
 const CLIENTS: usize = 200;
-const SCRIPT: Duration = Duration::from_secs(5);
-const REJECTIONS_AT_MOST: u64 = 500;
+const SCRIPT: Duration = Duration::from_secs(3);
+const REJECTIONS_AT_MOST: u64 = 400;
 /// When the reply of the script itself wakes everybody, only those that ask before the server is known to be busy
 /// may be rejected.
 const REJECTIONS_WITHOUT_POLLING: u64 = 20;

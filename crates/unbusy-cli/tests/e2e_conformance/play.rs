@@ -49,16 +49,34 @@ fn quiet_byte_by_byte(flavor: Flavor) {
 }
 
 fn busy_in_one_piece(flavor: Flavor) {
-    compare(flavor, &scenarios::open(), &[Plan::busy_at_start()]);
+    let mut turn = Turn::of(flavor, 2);
+    compare_all(flavor, &scenarios::open(), |scenario| {
+        let is_played = scenario.busy && turn.comes();
+        is_played.then(Plan::busy_at_start).into_iter().collect()
+    });
 }
 
 fn busy_step_by_step(flavor: Flavor) {
-    compare_busy_before_each_step(flavor, &scenarios::open(), one_play_in(5));
+    compare_busy_before_each_step(flavor, &scenarios::open(), Turn::of(flavor, 10));
 }
 
-/// One play in so many, so that it does not take minutes; `UNBUSY_TEST_PLAYS=all` plays all of them.
-fn one_play_in(few: usize) -> usize {
-    if std::env::var("UNBUSY_TEST_PLAYS").is_ok_and(|plays| plays == "all") { 1 } else { few }
+/// One play in so many, others on each server, so that it does not take minutes; `UNBUSY_TEST_PLAYS=all` plays all of them.
+struct Turn {
+    count: usize,
+    every: usize,
+}
+
+impl Turn {
+    fn of(flavor: Flavor, every: usize) -> Self {
+        let all = std::env::var("UNBUSY_TEST_PLAYS").is_ok_and(|plays| plays == "all");
+        let place = Flavor::ALL.iter().position(|&one| one == flavor).unwrap_or_default();
+        Self { count: place, every: if all { 1 } else { every } }
+    }
+
+    const fn comes(&mut self) -> bool {
+        self.count += 1;
+        self.count % self.every == 0
+    }
 }
 
 fn quiet_with_password(flavor: Flavor) {
@@ -68,7 +86,7 @@ fn quiet_with_password(flavor: Flavor) {
 
 fn busy_with_password(flavor: Flavor) {
     compare(flavor, &scenarios::with_password(), &[Plan::busy_at_start()]);
-    compare_busy_before_each_step(flavor, &scenarios::with_password(), 1);
+    compare_busy_before_each_step(flavor, &scenarios::with_password(), Turn::of(flavor, 2));
 }
 
 /// How the commands are cut into writes.
@@ -112,18 +130,12 @@ fn compare(flavor: Flavor, scenarios: &[Scenario], plans: &[Plan]) {
     });
 }
 
-/// Plays one in `every` of the plays there are.
-fn compare_busy_before_each_step(flavor: Flavor, scenarios: &[Scenario], every: usize) {
-    let mut count = 0;
+fn compare_busy_before_each_step(flavor: Flavor, scenarios: &[Scenario], mut turn: Turn) {
     compare_all(flavor, scenarios, |scenario| {
         let steps = if scenario.busy { 0..scenario.steps.len() } else { 0..0 };
         let sends = steps.filter(|&n| matches!(scenario.steps[n], Step::Send(_)));
         let plans = sends.map(|n| Plan { pace: Pace::Stepwise, busy_at: Some(n) });
-        let chosen = plans.filter(|_| {
-            count += 1;
-            count % every == 0
-        });
-        chosen.collect()
+        plans.filter(|_| turn.comes()).collect()
     });
 }
 
