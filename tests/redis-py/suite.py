@@ -21,6 +21,29 @@ def getaddrinfo(host, port, *args, **kwargs):
 socket.getaddrinfo = getaddrinfo
 
 
+def install_unbusy():
+    """All connections go through the package unbusy, which looks up addresses by itself."""
+    import dataclasses
+
+    import unbusy
+    from unbusy import _asyncio, _sync
+
+    def leading_to_the_server(settings_of):
+        def settings(*args):
+            known = settings_of(*args)
+            return dataclasses.replace(known, port=server_port) if known.port == USUAL_PORT else known
+
+        return settings
+
+    for module in (_sync, _asyncio):
+        module.settings_of = leading_to_the_server(module.settings_of)
+    unbusy.install()
+
+
+if os.environ.get("UNBUSY_SUITE_INSTALL"):
+    install_unbusy()
+
+
 def pytest_collection_finish():
     """From now on the server may be busy: what the suite does before its tests could not bear it."""
     open(events_file, "w").close()

@@ -16,7 +16,7 @@ use clap::{Args, ValueEnum};
 use testkit::Flavor;
 
 use crate::shell;
-use redis_py::RedisPy;
+use redis_py::{Meeting, RedisPy};
 use redis_rs::RedisRs;
 use results::{Comparison, Results};
 
@@ -46,6 +46,9 @@ enum Library {
     RedisRs,
     /// That of redis-py, sync and asyncio, through `unbusy proxy`.
     RedisPy,
+    /// The same with the Python package, which is built for it.
+    #[value(name = "redis-py-package")]
+    Package,
 }
 
 /// A test suite, ready to be run.
@@ -138,7 +141,8 @@ impl Way {
 pub(crate) fn run(args: &ConformanceArgs) -> Result<()> {
     let suite: Box<dyn Suite> = match args.suite {
         Library::RedisRs => Box::new(RedisRs::make(args.server, args.seed)?),
-        Library::RedisPy => Box::new(RedisPy::make(args.server, args.seed)?),
+        Library::RedisPy => Box::new(RedisPy::make(Meeting::Proxy, args.server, args.seed)?),
+        Library::Package => Box::new(RedisPy::make(Meeting::Package, args.server, args.seed)?),
     };
     let wanted = |way: &Way| args.only.is_empty() || *way == Way::OriginalQuiet || args.only.contains(way);
     let ways: Vec<_> = Way::ALL.into_iter().filter(wanted).collect();

@@ -1,6 +1,9 @@
 //! The Python package: built, installed into an environment of its own, and tried there.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use testkit::Flavor;
@@ -25,9 +28,15 @@ pub(crate) fn test_quickly() -> Result<()> {
     test_with(&["-k", "not redis-6.2 and not valkey-9.1"])
 }
 
-fn test_with(chosen: &[&str]) -> Result<()> {
+/// An environment with the package in it, and all that it is tried with.
+pub(crate) fn environment() -> Result<PathBuf> {
     let python = python::environment_with("-package", &[python::PINS, PINS])?;
     install(&python)?;
+    Ok(python)
+}
+
+fn test_with(chosen: &[&str]) -> Result<()> {
+    let python = environment()?;
     let mut mypy =
         shell::command(&python, &["-m", "mypy", "--config-file", "pyproject.toml", "python/unbusy"]);
     shell::run(mypy.current_dir(shell::root().join(FOLDER)))?;

@@ -34,6 +34,9 @@ use crate::worker::Order;
 
 /// A connection to the server that its user drives: commands wait within its calls. See
 /// [`Proxy::connect_direct`](crate::Proxy::connect_direct).
+///
+/// Between the calls nothing is read. So while its user does not fetch the answer to a script, others that wait for a busy server
+/// cannot be told of its end at once; they ask the server once a second.
 pub struct Direct {
     pair: Pair,
     seat: Seat,
@@ -107,7 +110,7 @@ impl Direct {
         self.end.map_or(Ok(()), |end| Err(end.error()))
     }
 
-    /// Waits for bytes of the server. None: the connection has ended. They stay there until [`Direct::consume`] takes them.
+    /// Waits for bytes of the server; there are none if the connection has ended. They stay there until [`Direct::consume`] takes them.
     ///
     /// # Errors
     /// As [`Direct::send`].
@@ -129,7 +132,7 @@ impl Direct {
         }
     }
 
-    /// So many of the bytes that are there are taken.
+    /// So many of the bytes that are there are taken, or all of them.
     pub fn consume(&mut self, count: usize) {
         self.memory().taken_by_user(count);
     }

@@ -54,7 +54,7 @@ pub(crate) struct Shared {
     clients: AtomicU32,
     stage: AtomicU8,
     pub(crate) connections: AtomicU32,
-    /// Scripts in flight, one counter per worker; each is written by its own worker only.
+    /// Scripts in flight, one counter per worker, so that workers do not write to the same place.
     scripts: Vec<ScriptCount>,
     /// Which those are.
     pub(crate) running: Running,

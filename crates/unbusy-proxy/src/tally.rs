@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What one worker counts. It is the only one that writes here, and has the cache line for itself, so that counting costs
-/// no more than in an ordinary variable.
+/// no more than in an ordinary variable. Those who drive direct connections write here as well, and may overwrite one
+/// another's counts, which nobody reads in their processes.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Tally {

@@ -1,4 +1,4 @@
-//! The suite of redis-py, through the proxy.
+//! The suite of redis-py, through the proxy or with the Python package.
 
 mod facts;
 mod rig;
@@ -19,7 +19,7 @@ use super::{
     Facts, LeftOut, Suite, Way,
     results::{self, Results},
 };
-use crate::{python, servers, shell};
+use crate::{package, python, servers, shell};
 use facts::{DIFFERENCES, FILES_NOT_RUN, MARKS_NOT_RUN, QUICK_PART};
 use rig::Rig;
 use source::Source;
@@ -33,7 +33,41 @@ const RETRY: Duration = Duration::from_millis(10);
 /// What pytest says if it ran tests: all passed, or some failed.
 const RUN: [i32; 2] = [0, 1];
 
+/// How the suite meets unbusy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meeting {
+    Proxy,
+    /// `unbusy.install()` before anything else.
+    Package,
+}
+
+impl Meeting {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Proxy => "redis-py",
+            Self::Package => "redis-py-package",
+        }
+    }
+
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Proxy => "The test suite of redis-py",
+            Self::Package => "The test suite of redis-py with the Python package",
+        }
+    }
+
+    const fn meaning(self) -> &'static str {
+        match self {
+            Self::Proxy => "through `unbusy\nproxy` with its default settings",
+            Self::Package => {
+                "after\n`unbusy.install()`, so that all connections are those of the package `unbusy`"
+            }
+        }
+    }
+}
+
 pub(super) struct RedisPy {
+    meeting: Meeting,
     python: PathBuf,
     source: Source,
     server: Flavor,
@@ -42,26 +76,29 @@ pub(super) struct RedisPy {
 }
 
 impl RedisPy {
-    pub(super) fn make(server: Flavor, seed: u64) -> Result<Self> {
+    pub(super) fn make(meeting: Meeting, server: Flavor, seed: u64) -> Result<Self> {
         servers::ensure_present(server)?;
-        let python = python::environment()?;
+        let python = match meeting {
+            Meeting::Proxy => python::environment()?,
+            Meeting::Package => package::environment()?,
+        };
         let source = Source::unpack(&python, FILES_NOT_RUN.iter().map(|(file, _)| *file))?;
         shell::unbusy_for_tests()?;
         let left_out = FILES_NOT_RUN.iter().chain(MARKS_NOT_RUN);
         let left_out = left_out.map(|(name, reason)| LeftOut { name, place: "", with_unbusy: false, reason });
         let facts = Facts {
-            name: "redis-py",
-            title: "The test suite of redis-py",
-            introduction: introduction(&source.version, server),
+            name: meeting.name(),
+            title: meeting.title(),
+            introduction: introduction(&source.version, server, meeting),
             left_out: left_out.collect(),
             differences: DIFFERENCES,
         };
-        Ok(Self { python, source, server, seed, facts })
+        Ok(Self { meeting, python, source, server, seed, facts })
     }
 
     /// Those files only that take a few seconds.
     pub(super) fn quick_part(server: Flavor) -> Result<Self> {
-        let mut suite = Self::make(server, 1)?;
+        let mut suite = Self::make(Meeting::Proxy, server, 1)?;
         suite.source.files = QUICK_PART.map(str::to_owned).to_vec();
         Ok(suite)
     }
@@ -70,7 +107,7 @@ impl RedisPy {
     /// on a machine that has other things to do as well, a test that measures time may fail for once. Returns a line of JSON for each test and try.
     fn test_file(&self, number: usize, way: Way, filter: Option<&str>) -> Result<String> {
         let file = &self.source.files[number];
-        let folder = super::target("redis-py")?.join(format!("{way:?}")).join(file);
+        let folder = super::target(self.meeting.name())?.join(format!("{way:?}")).join(file);
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
         }
@@ -93,13 +130,16 @@ impl RedisPy {
     /// What pytest says goes to a file in the folder, and so does what the proxy says.
     fn try_tests(&self, tests: &[String], way: Way, seed: u64, folder: &Path) -> Result<String> {
         let (events, log) = (folder.join("events"), folder.join("pytest.log"));
-        let mut rig = Rig::set(self.server, way)?;
+        let mut rig = Rig::set(self.server, way, self.meeting)?;
         let mut pytest = shell::command(&self.python, &["-m", "pytest", "-p", "no:cacheprovider"]);
         pytest.args(["-p", "suite", "-q", "-m", &marks()]).arg(format!("--redis-url={}/0", rig.url()));
         // Anything but a plain traceback takes pytest seconds in files of this size.
         pytest.args(["--tb=native", TIMEOUT]).args(tests.iter().map(|test| format!("tests/{test}")));
         pytest.current_dir(&self.source.folder).env("PYTHONPATH", shell::root().join("tests/redis-py"));
         pytest.env("UNBUSY_SUITE_EVENTS", &events).env("UNBUSY_SUITE_PORT", rig.port());
+        if way.has_unbusy() && self.meeting == Meeting::Package {
+            pytest.env("UNBUSY_SUITE_INSTALL", "1");
+        }
         let output = fs::File::create(&log)?;
         pytest.stdout(output.try_clone()?).stderr(output);
         let mut process = pytest.spawn().with_context(|| format!("cannot run `{}`", shell::line(&pytest)))?;
@@ -133,7 +173,7 @@ impl Suite for RedisPy {
     fn test(&self, way: Way, filter: Option<&str>) -> Result<Results> {
         eprintln!(
             "    what fails is told below {}",
-            super::target("redis-py")?.join(format!("{way:?}")).display()
+            super::target(self.meeting.name())?.join(format!("{way:?}")).display()
         );
         let is_selected = |number: &usize| {
             filter.is_none_or(|filter| filter.starts_with(self.source.files[*number].as_str()))
@@ -157,11 +197,11 @@ fn marks() -> String {
     MARKS_NOT_RUN.iter().map(|(mark, _)| format!("not {mark}")).collect::<Vec<_>>().join(" and ")
 }
 
-fn introduction(version: &str, server: Flavor) -> String {
+fn introduction(version: &str, server: Flavor, meeting: Meeting) -> String {
+    let meaning = meeting.meaning();
     format!(
         "\
-The suite of redis-py {version}, sync and asyncio, is run on {server} in several ways. *With unbusy* means through `unbusy
-proxy` with its default settings. *Busy* means that the server runs scripts of 30 to 250 ms at random, with pauses of at most
+The suite of redis-py {version}, sync and asyncio, is run on {server} in several ways. *With unbusy* means {meaning}. *Busy* means that the server runs scripts of 30 to 250 ms at random, with pauses of at most
 300 ms, and answers BUSY after 10 ms; a quiet one answers BUSY after 5 s. Each file of the suite gets a new server in each way. A
 test that fails but was not told BUSY is tried again, twice at most, since many of these tests measure time; but not as it is
 on a busy server."

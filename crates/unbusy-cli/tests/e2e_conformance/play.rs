@@ -75,7 +75,7 @@ impl Turn {
 
     const fn comes(&mut self) -> bool {
         self.count += 1;
-        self.count % self.every == 0
+        self.count.is_multiple_of(self.every)
     }
 }
 

@@ -76,7 +76,7 @@ impl Buffer {
     }
 
     fn take(&mut self, count: usize) {
-        self.taken += count;
+        self.taken += count.min(self.rest().len());
         if self.taken == self.bytes.len() {
             self.bytes.clear();
             self.bytes.shrink_to(KEPT_BYTES);

@@ -5,6 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use anyhow::Result;
 use testkit::{Flavor, Proxy, STORM_THRESHOLD, Server, Storm};
 
+use super::Meeting;
 use crate::conformance::Way;
 use crate::shell;
 
@@ -19,7 +20,7 @@ pub(super) struct Rig {
 }
 
 impl Rig {
-    pub(super) fn set(flavor: Flavor, way: Way) -> Result<Self> {
+    pub(super) fn set(flavor: Flavor, way: Way, meeting: Meeting) -> Result<Self> {
         let threshold = if way.is_busy() { STORM_THRESHOLD } else { QUIET_THRESHOLD };
         let mut server = Server::builder(flavor).threshold(threshold);
         // Tests want errors of the server, which only this command gives them. 6.2 always has it.
@@ -27,7 +28,7 @@ impl Rig {
             server = server.arg("--enable-debug-command").arg("yes");
         }
         let server = server.start();
-        let proxy = if way.has_unbusy() {
+        let proxy = if way.has_unbusy() && meeting == Meeting::Proxy {
             Some(Proxy::start(&shell::built("debug", "unbusy")?, &server.url(), &[]))
         } else {
             None
