@@ -38,8 +38,8 @@ impl Drop for Seat {
 }
 
 /// Serves a client until it or its server closes.
-pub(crate) async fn serve(mut pair: Pair, shared: Arc<Shared>, connector: Arc<Connector>) {
-    let end = (&mut pair).await;
+pub(crate) async fn serve(pair: &mut Pair, shared: Arc<Shared>, connector: Arc<Connector>) {
+    let end = (&mut *pair).await;
     let backlog = pair.take_backlog();
     pair.leave();
     let client = &mut pair.client;

@@ -3,7 +3,6 @@
 //! A connection never moves to another worker, so that no lock is shared between connections.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
@@ -86,14 +85,14 @@ async fn work(index: usize, context: Context, mut inbox: mpsc::UnboundedReceiver
                 Some(Order::Serve(accepted, seat)) => {
                     next += 1;
                     connections.insert(next, None);
-                    let life = begin(accepted, context.clone(), index);
-                    tokio::spawn(attend(next, life, seat, reports.clone()));
+                    let beginning = Beginning::New(accepted);
+                    tokio::spawn(attend(next, beginning, seat, context.clone(), index, reports.clone()));
                 }
                 Some(Order::Adopt(pair, client, seat)) => {
                     next += 1;
                     connections.insert(next, None);
-                    let life = adopt(pair, client, context.clone());
-                    tokio::spawn(attend(next, life, seat, reports.clone()));
+                    let beginning = Beginning::Adopted(pair, client);
+                    tokio::spawn(attend(next, beginning, seat, context.clone(), index, reports.clone()));
                 }
             },
         }
@@ -107,18 +106,30 @@ async fn work(index: usize, context: Context, mut inbox: mpsc::UnboundedReceiver
 
 async fn attend(
     id: u64,
-    life: impl Future<Output = io::Result<()>>,
+    beginning: Beginning,
     seat: Seat,
+    context: Context,
+    worker: usize,
     reports: mpsc::UnboundedSender<Report>,
 ) {
     let waker = std::future::poll_fn(|cx| std::task::Poll::Ready(cx.waker().clone())).await;
     // A worker that has ended needs no reports.
     let _ = reports.send(Report::Began(id, waker));
-    if let Err(error) = life.await {
+    let served = match beginning {
+        Beginning::New(accepted) => begin(accepted, context, worker).await,
+        Beginning::Adopted(pair, client) => adopt(pair, client, context).await,
+    };
+    if let Err(error) = served {
         tracing::debug!(%error, "a connection failed before it was served");
     }
     drop(seat);
     let _ = reports.send(Report::Ended(id));
+}
+
+/// How a connection comes to a worker.
+enum Beginning {
+    New(Accepted),
+    Adopted(Box<Pair>, std::os::unix::net::UnixStream),
 }
 
 enum Report {
@@ -152,8 +163,8 @@ async fn begin(accepted: Accepted, context: Context, worker: usize) -> io::Resul
             if let Some((outer, caller)) = caller {
                 caller.tell(Ok(outer));
             }
-            let pair = Pair::new(Arc::clone(&context.shared), worker, client, server);
-            serve(pair, context.shared, context.connector).await;
+            let mut pair = Pair::new(Arc::clone(&context.shared), worker, client, server);
+            serve(&mut pair, context.shared, context.connector).await;
         }
         (Err(reason), Some((_, caller))) => caller.tell(Err(reason)),
         (Err(reason), None) => {
@@ -170,7 +181,7 @@ async fn adopt(
     context: Context,
 ) -> io::Result<()> {
     pair.adopt(Stream::Unix(UnixStream::from_std(client)?))?;
-    serve(*pair, context.shared, context.connector).await;
+    serve(&mut pair, context.shared, context.connector).await;
     Ok(())
 }
 

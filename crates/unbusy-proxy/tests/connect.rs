@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use testkit::{BusyScript, Client, Flavor, Server};
 use unbusy_proxy::{Address, Config, Proxy};
 
-const SCRIPT: Duration = Duration::from_millis(500);
+const SCRIPT: Duration = Duration::from_millis(1500);
 
 fn proxy_to(port: u16) -> Proxy {
     let mut config = Config { listen: Vec::new(), ..Config::default() };
