@@ -159,15 +159,15 @@ Examples:
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Run everything that must pass: the same as CI does.
+    /// Run everything that must pass.
     #[command(after_help = steps::help())]
     Test {
-        /// Leave the Python scenarios out.
-        #[arg(long)]
-        skip_python: bool,
         /// Run this step only; may be given several times.
         #[arg(long, value_name = "STEP", value_parser = steps::names())]
         only: Vec<String>,
+        /// Leave this step out; may be given several times.
+        #[arg(long, value_name = "STEP", value_parser = steps::names())]
+        skip: Vec<String>,
     },
 }
 
@@ -191,7 +191,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Load { args } => return torture::load(&args),
         Chore::Waiting { args } => return torture::waiting(&args),
         Chore::Sidecars { args } => return torture::sidecars(&args),
-        Chore::Test { skip_python, only } => steps::run(skip_python, &only)?,
+        Chore::Test { only, skip } => steps::run(&only, &skip)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -15,12 +15,6 @@ struct Step {
     usual: bool,
 }
 
-const PYTHON: &str = "python";
-const PACKAGE: &str = "package";
-const PACKAGE_ALL: &str = "package-all";
-const RECIPES: &str = "recipes";
-const DASHBOARD: &str = "dashboard";
-
 const STEPS: [Step; 14] = [
     usual("servers", "the servers to test with are there", servers::fetch_all),
     usual("fmt", "the code is formatted", fmt),
@@ -31,17 +25,21 @@ const STEPS: [Step; 14] = [
     usual("test", "all tests in Rust but the documentation's", test),
     usual("doctest", "the examples in the documentation", doctest),
     usual("instructions", "no command costs more instructions than it did", instructions::check),
-    usual(PYTHON, "scenarios with Python clients, and some of redis-py's own tests", python),
-    usual(PACKAGE, "the Python package is built, installed and tried with Redis 7.0", package::test_quickly),
+    usual("python", "scenarios with Python clients, and some of redis-py's own tests", python),
+    usual(
+        "package",
+        "the Python package is built, installed and tried with Redis 7.0",
+        package::test_quickly,
+    ),
     Step {
         usual: false,
-        ..usual(PACKAGE_ALL, "the same with all servers; only if asked for", package::test)
+        ..usual("package-all", "the same with all servers; only if asked for", package::test)
     },
     // It installs what many others have made.
     Step {
         usual: false,
         ..usual(
-            RECIPES,
+            "recipes",
             "the Python package with Celery, Django and others; only if asked for",
             package::recipes,
         )
@@ -49,7 +47,7 @@ const STEPS: [Step; 14] = [
     // It needs a browser.
     Step {
         usual: false,
-        ..usual(DASHBOARD, "the dashboard, in a headless Chromium; only if asked for", dashboard::test)
+        ..usual("dashboard", "the dashboard, in a headless Chromium; only if asked for", dashboard::test)
     },
 ];
 
@@ -67,14 +65,10 @@ pub(crate) fn help() -> String {
 }
 
 /// Runs the steps that were asked for, and stops at the first that fails.
-pub(crate) fn run(skip_python: bool, only: &[String]) -> Result<()> {
-    let asked = |step: &Step| {
-        if only.is_empty() { step.usual } else { only.iter().any(|name| name == step.name) }
-    };
-    let wanted = |step: &&Step| {
-        asked(step)
-            && !(skip_python && [PYTHON, PACKAGE, PACKAGE_ALL, RECIPES, DASHBOARD].contains(&step.name))
-    };
+pub(crate) fn run(only: &[String], skip: &[String]) -> Result<()> {
+    let names = |list: &[String], step: &Step| list.iter().any(|name| name == step.name);
+    let asked = |step: &Step| if only.is_empty() { step.usual } else { names(only, step) };
+    let wanted = |step: &&Step| asked(step) && !names(skip, step);
     let start = Instant::now();
     for step in STEPS.iter().filter(wanted) {
         run_step(step)?;
