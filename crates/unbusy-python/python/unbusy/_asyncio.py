@@ -6,19 +6,31 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import redis
 import redis.asyncio as plain
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from unbusy._connection import Options, Variants, refuse_plain, settings_of, taken
+from unbusy._clients import HeldClient, HeldPool
+from unbusy._connection import Options, Variants, settings_of
 from unbusy._engine import Engine
 from unbusy._engines import engine_for
 from unbusy._patience import is_over
 
 if TYPE_CHECKING:
-    # As far as the types go, the class below is one of redis-py's connections.
-    _Base = plain.Connection
+
+    class _Base:
+        """What is used of a library's connection."""
+
+        is_connected: Any
+        _reader: Any
+        _writer: Any
+
+        def _host_error(self) -> Any: ...
+        async def connect(self) -> Any: ...
+        async def send_packed_command(self, *args: Any, **kwargs: Any) -> Any: ...
+        async def read_response(self, *args: Any, **kwargs: Any) -> Any: ...
+
 else:
     _Base = object
 
@@ -31,6 +43,9 @@ def _open(engine: Engine) -> socket.socket:
 
 class Held(_Base):
     """Whatever the kind of socket, the connection is the engine's, and waits while the server is busy."""
+
+    # What is raised when the server is silent for too long.
+    late: ClassVar[type[Exception]] = redis.TimeoutError
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.take(Options.out_of(kwargs))
@@ -97,7 +112,7 @@ class Held(_Base):
         except asyncio.CancelledError:
             if not expired or getattr(task, "uncancel", int)() > cancelled:
                 raise
-            raise RedisTimeoutError(f"Timeout {doing} {self._host_error()}") from None
+            raise self.late(f"Timeout {doing} {self._host_error()}") from None
         finally:
             timer.cancel()
 
@@ -117,54 +132,17 @@ class SSLConnection(Held, plain.SSLConnection):
 held_class = Variants(Held, Connection, UnixDomainSocketConnection, SSLConnection)
 
 
-class ConnectionPool(plain.ConnectionPool):
+class ConnectionPool(HeldPool, plain.ConnectionPool):
     """A pool of connections that wait while the server is busy."""
 
-    def __init__(self, connection_class: type[Any] = Connection, **kwargs: Any) -> None:
-        super().__init__(connection_class=held_class(connection_class), **kwargs)
+    variants = held_class
 
 
-class BlockingConnectionPool(plain.BlockingConnectionPool):
+class BlockingConnectionPool(HeldPool, plain.BlockingConnectionPool):
     """The same, which waits for a connection when all are in use."""
 
-    def __init__(
-        self,
-        max_connections: int = 50,
-        timeout: float | None = 20,
-        connection_class: type[Any] = Connection,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(max_connections, timeout, held_class(connection_class), **kwargs)
+    variants = held_class
 
 
-class Redis(plain.Redis):
-    """redis-py's asynchronous client, whose commands wait while the server is busy.
-
-    In addition to redis-py's arguments it takes
-
-    `max_wait`: for how many seconds a command waits (120), counted from its first BUSY; 0 never. Then the error is raised;
-    `hold`: what is waited for: "busy", or "busy,loading";
-    `on_busy`, `on_free`: called, on a thread of their own, when the server becomes busy, and when it accepts commands again.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        refuse_plain(kwargs.get("connection_pool"), held_class)
-        in_addition = taken(kwargs)
-        super().__init__(*args, **kwargs)
-        pool = self.connection_pool
-        pool.connection_class = held_class(pool.connection_class)
-        pool.connection_kwargs.update(in_addition)
-
-    @classmethod
-    def from_url(
-        cls,
-        url: str,
-        single_connection_client: bool = False,
-        auto_close_connection_pool: bool | None = None,
-        **kwargs: Any,
-    ) -> Redis:
-        in_addition = taken(kwargs)
-        pool = ConnectionPool.from_url(url, **kwargs, **in_addition)
-        client = cls(connection_pool=pool, single_connection_client=single_connection_client)
-        client.auto_close_connection_pool = auto_close_connection_pool is not False
-        return client
+class Redis(HeldClient, plain.Redis):  # type: ignore[misc] # its bases differ
+    pools = ConnectionPool

@@ -1,4 +1,4 @@
-"""Connections of redis-py that lead through an engine."""
+"""Connections of redis-py, or of its fork valkey-py, that lead through an engine."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import WeakValueDictionary
-
-import redis
-import redis.asyncio
-from redis.credentials import UsernamePasswordCredentialProvider
 
 from unbusy._engines import Settings, Tls
 
@@ -72,13 +68,18 @@ def settings_of(connection: Any, options: Options) -> Settings:
 def _login(connection: Any) -> tuple[str | None, str | None]:
     """For reading the server's threshold only. A provider that would have to ask somebody is not asked."""
     provider = connection.credential_provider
-    if isinstance(provider, UsernamePasswordCredentialProvider):
+    if _is_a(provider, "UsernamePasswordCredentialProvider"):
         *username, password = provider.get_credentials()
     elif provider is None:
         username, password = [connection.username], connection.password
     else:
         return None, None
     return (_text(username[0]) if username else None), _text(password)
+
+
+def _is_a(thing: Any, name: str) -> bool:
+    """Whether it is of the class of this name, of whichever library: that is not imported for the sake of the question."""
+    return any(kind.__name__ == name for kind in type(thing).__mro__)
 
 
 def _text(word: Any) -> str | None:
@@ -88,7 +89,7 @@ def _text(word: Any) -> str | None:
 
 
 def _tls(connection: Any) -> Tls | None:
-    if not isinstance(connection, (redis.SSLConnection, redis.asyncio.SSLConnection)):
+    if not _is_a(connection, "SSLConnection"):
         return None
     # The asynchronous one keeps them in an object of their own.
     context = getattr(connection, "ssl_context", connection)
@@ -115,11 +116,11 @@ def taken(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 class Variants:
-    """Gives for a connection class of redis-py the one that waits."""
+    """Gives for a connection class of a library the one that waits."""
 
     def __init__(self, held: type[Any], *variants: type[Any]) -> None:
         self._held = held
-        # The first base of each is the one that waits, the second redis-py's. A class that others make, as kombu does
+        # The first base of each is the one that waits, the second the library's. A class that others make, as kombu does
         # for each channel, is not kept alive.
         known: dict[Any, type[Any]] = {variant.__bases__[1]: variant for variant in variants}
         self._known = WeakValueDictionary(known)
@@ -134,11 +135,3 @@ class Variants:
             known = type(plain.__name__, (self._held, plain), {"__module__": plain.__module__})
             self._known[plain] = known
         return known
-
-
-def refuse_plain(pool: Any, variants: Variants) -> None:
-    """A pool that was made for plain connections may have some already, and other users."""
-    if pool is not None and variants(pool.connection_class) is not pool.connection_class:
-        raise TypeError(
-            "connection_pool makes redis-py's own connections; make it with unbusy.ConnectionPool"
-        )

@@ -7,13 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from unbusy._connection import Options, Variants, refuse_plain, settings_of, taken
+from unbusy._clients import HeldClient, HeldPool
+from unbusy._connection import Options, Variants, settings_of
 from unbusy._engines import engine_for
 from unbusy._patience import PatientSocket
 
 if TYPE_CHECKING:
-    # As far as the types go, the class below is one of redis-py's connections.
-    _Base = redis.Connection
+
+    class _Base:
+        """What is used of a library's connection."""
+
+        _sock: Any
+        _parser: Any
+        socket_timeout: float | None
+
+        def connect(self) -> Any: ...
+        def read_response(self, disable_decoding: bool = False, **kwargs: Any) -> Any: ...
+        def can_read(self, timeout: float = 0) -> Any: ...
+
 else:
     _Base = object
 
@@ -50,7 +61,7 @@ class Held(_Base):
     def can_read(self, timeout: float = 0) -> bool:
         if self._sock is None:
             self.connect()
-        sock: PatientSocket = self._sock  # type: ignore[assignment]
+        sock: PatientSocket = self._sock
         # A pool asks this each time that it gives the connection away.
         if timeout == 0 and sock.direct and not sock.direct.is_readable() and not _has_data(self._parser):
             return False
@@ -85,57 +96,17 @@ class SSLConnection(Held, redis.SSLConnection):
 held_class = Variants(Held, Connection, UnixDomainSocketConnection, SSLConnection)
 
 
-class ConnectionPool(redis.ConnectionPool):
+class ConnectionPool(HeldPool, redis.ConnectionPool):
     """A pool of connections that wait while the server is busy."""
 
-    def __init__(self, connection_class: type[Any] = Connection, **kwargs: Any) -> None:
-        super().__init__(connection_class=held_class(connection_class), **kwargs)
+    variants = held_class
 
 
-class BlockingConnectionPool(redis.BlockingConnectionPool):
+class BlockingConnectionPool(HeldPool, redis.BlockingConnectionPool):
     """The same, which waits for a connection when all are in use."""
 
-    def __init__(
-        self,
-        max_connections: int = 50,
-        timeout: float | None = 20,
-        connection_class: type[Any] = Connection,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(max_connections, timeout, held_class(connection_class), **kwargs)
+    variants = held_class
 
 
-class Redis(redis.Redis):
-    """redis-py's client, whose commands wait while the server is busy.
-
-    In addition to redis-py's arguments it takes
-
-    `max_wait`: for how many seconds a command waits (120), counted from its first BUSY; 0 never. Then the error is raised;
-    `hold`: what is waited for: "busy", or "busy,loading";
-    `on_busy`, `on_free`: called, on a thread of their own, when the server becomes busy, and when it accepts commands again.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        refuse_plain(kwargs.get("connection_pool"), held_class)
-        self._in_addition = taken(kwargs)
-        super().__init__(*args, **kwargs)
-
-    @property
-    def connection_pool(self) -> redis.ConnectionPool:
-        return self._pool
-
-    @connection_pool.setter
-    def connection_pool(self, pool: redis.ConnectionPool) -> None:
-        # redis-py makes one if it was given none, and a connection of it at once if there is to be only one.
-        pool.connection_class = held_class(pool.connection_class)
-        pool.connection_kwargs.update(self._in_addition)
-        self._pool = pool
-
-    @classmethod
-    def from_url(cls, url: str, **kwargs: Any) -> Redis:
-        in_addition = taken(kwargs)
-        single = kwargs.pop("single_connection_client", False)
-        pool = ConnectionPool.from_url(url, **kwargs, **in_addition)
-        client = cls(connection_pool=pool, single_connection_client=single)
-        client.auto_close_connection_pool = True
-        return client
+class Redis(HeldClient, redis.Redis):
+    pools = ConnectionPool
