@@ -1,14 +1,18 @@
-"""Clusters, masters that Sentinel tells of, and TLS."""
+"""Clusters, masters that Sentinel tells of, and TLS; with redis-py and valkey-py."""
 
 import asyncio
 import shutil
 import socket
 import subprocess
+from functools import partial
 
 import pytest
 import redis
 import unbusy
 import unbusy.asyncio
+import unbusy.valkey
+import unbusy.valkey.asyncio
+import valkey
 from harness import NO_RETRIES, BusyScript, Server, binary, wait_until
 from test_asyncio import busy, held
 
@@ -54,10 +58,12 @@ def is_there(port):
 def test_a_cluster(cluster):
     client = unbusy.RedisCluster("127.0.0.1", cluster.port, decode_responses=True, max_wait=60)
     by_url = unbusy.RedisCluster.from_url(f"redis://127.0.0.1:{cluster.port}")
+    of_valkey = unbusy.valkey.ValkeyCluster("127.0.0.1", cluster.port, max_wait=60)
+    clients = {"one": client, "another": by_url, "valkey-py's": of_valkey}
     with BusyScript(cluster) as script:
-        script.holds_all({"one": lambda: client.incr("n"), "another": lambda: by_url.incr("n")})
+        script.holds_all({name: partial(each.incr, "n") for name, each in clients.items()})
     with client.pipeline() as pipe:
-        assert pipe.incr("n").get("n").execute() == [3, "3"]
+        assert pipe.incr("n").get("n").execute() == [4, "4"]
 
 
 def test_a_cluster_that_is_busy_from_the_start(cluster):
@@ -68,31 +74,39 @@ def test_a_cluster_that_is_busy_from_the_start(cluster):
 def test_a_cluster_for_asyncio(cluster):
     async def count():
         client = unbusy.asyncio.RedisCluster("127.0.0.1", cluster.port, max_wait=60)
+        of_valkey = unbusy.valkey.asyncio.ValkeyCluster("127.0.0.1", cluster.port, max_wait=60)
         async with busy(cluster) as script:
-            await asyncio.gather(held(script, client.incr("n")), held(script, client.incr("m")))
+            work = [client.incr("n"), client.incr("m"), of_valkey.incr("n")]
+            await asyncio.gather(*(held(script, one) for one in work))
         await client.aclose()
+        await of_valkey.aclose()
 
     asyncio.run(count())
-    assert cluster.direct.get("n") == "1"
+    assert cluster.direct.get("n") == "2"
 
 
 def test_sentinel(one_server, sentinel):
-    client = unbusy.Sentinel([("127.0.0.1", sentinel)]).master_for("main", max_wait=60)
-    assert client.ping()
-    with BusyScript(one_server) as script, script.holds():
-        assert client.incr("n") == 1
+    kinds = [unbusy.Sentinel, unbusy.valkey.Sentinel]
+    clients = [kind([("127.0.0.1", sentinel)]).master_for("main", max_wait=60) for kind in kinds]
+    assert [type(client) for client in clients] == [unbusy.Redis, unbusy.valkey.Valkey]
+    assert all(client.ping() for client in clients)
+    with BusyScript(one_server) as script:
+        script.holds_all({str(n): partial(client.incr, "n") for n, client in enumerate(clients)})
 
 
 def test_sentinel_for_asyncio(one_server, sentinel):
     async def count():
-        client = unbusy.asyncio.Sentinel([("127.0.0.1", sentinel)]).master_for("main")
-        assert await client.ping()
+        kinds = [unbusy.asyncio.Sentinel, unbusy.valkey.asyncio.Sentinel]
+        clients = [kind([("127.0.0.1", sentinel)]).master_for("main") for kind in kinds]
+        for client in clients:
+            assert await client.ping()
         async with busy(one_server) as script:
-            await held(script, client.incr("n"))
-        await client.aclose()
+            await asyncio.gather(*(held(script, client.incr("n")) for client in clients))
+        for client in clients:
+            await client.aclose()
 
     asyncio.run(count())
-    assert one_server.direct.get("n") == "1"
+    assert one_server.direct.get("n") == "2"
 
 
 @pytest.fixture
@@ -115,15 +129,18 @@ def tls_server(tmp_path):
 def test_tls(tls_server):
     server, port, cert = tls_server
     client = unbusy.from_url(f"rediss://localhost:{port}/2", ssl_ca_certs=cert)
-    strange = unbusy.Redis(port=port, ssl=True, retry=NO_RETRIES)
+    of_valkey = unbusy.valkey.from_url(f"valkeys://localhost:{port}/2", ssl_ca_certs=cert)
     with pytest.raises(redis.ConnectionError, match="certificate"):
-        strange.ping()
-    with BusyScript(server) as script, script.holds():
-        assert client.incr("n") == 1
-    with pytest.raises(ValueError, match="certificate"):
-        unbusy.Redis(port=port, ssl=True, ssl_cert_reqs="none").ping()
-    with pytest.raises(ValueError, match="ssl_ciphers"):
-        unbusy.Redis(port=port, ssl=True, ssl_ciphers="ALL").ping()
+        unbusy.Redis(port=port, ssl=True, retry=NO_RETRIES).ping()
+    with pytest.raises(valkey.ConnectionError, match="certificate"):
+        unbusy.valkey.Valkey(port=port, ssl=True).ping()
+    with BusyScript(server) as script:
+        script.holds_all({"redis-py": partial(client.incr, "n"), "valkey-py": partial(of_valkey.incr, "n")})
+    for kind in (unbusy.Redis, unbusy.valkey.Valkey):
+        with pytest.raises(ValueError, match="certificate"):
+            kind(port=port, ssl=True, ssl_cert_reqs="none").ping()
+        with pytest.raises(ValueError, match="ssl_ciphers"):
+            kind(port=port, ssl=True, ssl_ciphers="ALL").ping()
 
 
 def test_tls_for_asyncio(tls_server):
@@ -131,9 +148,13 @@ def test_tls_for_asyncio(tls_server):
 
     async def count():
         client = unbusy.asyncio.from_url(f"rediss://localhost:{port}", ssl_ca_certs=cert)
+        of_valkey = unbusy.valkey.asyncio.from_url(f"valkeys://localhost:{port}", ssl_ca_certs=cert)
+        with pytest.raises(valkey.ConnectionError, match="certificate"):
+            await unbusy.valkey.asyncio.Valkey(port=port, ssl=True).ping()
         async with busy(server) as script:
-            await held(script, client.incr("n"))
+            await asyncio.gather(held(script, client.incr("n")), held(script, of_valkey.incr("n")))
         await client.aclose()
+        await of_valkey.aclose()
 
     asyncio.run(count())
-    assert server.direct.get("n") == "1"
+    assert server.direct.get("n") == "2"
