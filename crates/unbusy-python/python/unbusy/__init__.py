@@ -6,7 +6,7 @@
 Everything else is as in redis-py. `unbusy.asyncio` has the asynchronous classes.
 """
 
-from unbusy import _main_only  # noqa: F401
+from unbusy import _main_only as _main_only
 from unbusy._cluster import RedisCluster
 from unbusy._install import install, uninstall
 from unbusy._sentinel import Sentinel, SentinelConnectionPool

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import redis
 
@@ -48,7 +48,7 @@ def main() -> int:
 
 
 @contextlib.contextmanager
-def _server(program: str) -> Iterator[int]:
+def _server(program: str) -> Generator[int, None, None]:
     """A server of our own, which calls itself busy after half a second."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

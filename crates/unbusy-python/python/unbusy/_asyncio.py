@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     class _Base:
         """What is used of a library's connection."""
 
-        is_connected: Any
         _reader: Any
         _writer: Any
 
+        @property
+        def is_connected(self) -> Any: ...
         def _host_error(self) -> Any: ...
         async def connect(self) -> Any: ...
         async def send_packed_command(self, *args: Any, **kwargs: Any) -> Any: ...
@@ -87,7 +88,7 @@ class Held(_Base):
             return await super().read_response(disable_decoding, **kwargs)
 
     @asynccontextmanager
-    async def _in_time(self, doing: str) -> AsyncIterator[None]:
+    async def _in_time(self, doing: str) -> AsyncGenerator[None, None]:
         """Watches the time-out, which counts only if the server is neither busy nor about to be."""
         limit, engine = self._limit, self._engine
         if not limit or engine is None:

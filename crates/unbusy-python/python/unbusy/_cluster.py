@@ -28,10 +28,10 @@ class HeldCluster:
         ssl: bool = False,
         **kwargs: Any,
     ) -> None:
-        if url is None and (host or startup_nodes):
+        if startup_nodes and not host:
+            host, port = str(startup_nodes[0].host), int(startup_nodes[0].port)
+        if host and url is None:
             # Only with an address of this form may the connections be of another class.
-            if not host:
-                host, port = startup_nodes[0].host, startup_nodes[0].port  # type: ignore[index]
             place = f"[{host}]" if ":" in host else host
             url = f"{'rediss' if ssl else 'redis'}://{place}:{port}"
         pool = partial(self.pools, **taken(kwargs))

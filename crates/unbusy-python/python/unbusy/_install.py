@@ -52,8 +52,8 @@ def _families() -> Iterator[tuple[Any, Variants]]:
 def _turning(original: Callable[..., None], variants: Variants, options: Options) -> Callable[..., None]:
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
-        variant = variants(type(self))
-        if variant is not type(self):
+        variant = variants(self.__class__)
+        if variant is not self.__class__:
             timeout = self.socket_timeout
             self.__class__ = variant
             self.take(options)

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
         _sock: Any
         _parser: Any
-        socket_timeout: float | None
 
+        @property
+        def socket_timeout(self) -> Any: ...
+        @socket_timeout.setter
+        def socket_timeout(self, value: Any) -> None: ...
         def connect(self) -> Any: ...
         def read_response(self, disable_decoding: bool = False, **kwargs: Any) -> Any: ...
         def can_read(self, timeout: float = 0) -> Any: ...
@@ -40,7 +43,7 @@ class Held(_Base):
         """What it is told in addition to redis-py's own arguments."""
         self._options = options
 
-    def _connect(self) -> PatientSocket:
+    def _connect(self) -> Any:
         settings = settings_of(self, self._options)
         # Where others have replaced Python's sockets (gevent), a thread that waits for anything else stops all.
         is_direct = settings.tls is None and socket.socket.__module__ == "socket"
@@ -59,7 +62,7 @@ class Held(_Base):
             sock.is_exact = False
 
     def can_read(self, timeout: float = 0) -> bool:
-        if self._sock is None:
+        if not self._sock:
             self.connect()
         sock: PatientSocket = self._sock
         # A pool asks this each time that it gives the connection away.
@@ -108,5 +111,5 @@ class BlockingConnectionPool(HeldPool, redis.BlockingConnectionPool):
     variants = held_class
 
 
-class Redis(HeldClient, redis.Redis):
+class Redis(HeldClient, redis.Redis):  # pyright: ignore[reportIncompatibleMethodOverride]
     pools = ConnectionPool

@@ -43,7 +43,7 @@ class BlockingConnectionPool(HeldPool, valkey.BlockingConnectionPool):
     variants = held_class
 
 
-class Valkey(HeldClient, valkey.Valkey):
+class Valkey(HeldClient, valkey.Valkey):  # pyright: ignore[reportIncompatibleMethodOverride]
     pools = ConnectionPool
 
 
