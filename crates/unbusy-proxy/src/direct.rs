@@ -220,6 +220,7 @@ impl Direct {
     fn try_wait(&mut self, until: Option<Instant>, is_done: impl Fn(&mut Self) -> bool) -> io::Result<()> {
         let waker = Arc::clone(&self.bell).into();
         let mut cx = Context::from_waker(&waker);
+        let mut is_over = false;
         loop {
             if !std::mem::replace(&mut self.is_driven, true) {
                 self.drive(&mut cx);
@@ -227,12 +228,13 @@ impl Direct {
             if self.end.is_some() || is_done(self) {
                 return Ok(());
             }
-            let now = Instant::now();
-            if until.is_some_and(|until| until <= now) {
+            if is_over {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             self.is_driven = false;
-            self.sleep(until.map(|until| until - now))?;
+            // What has come in no time is known only when the server was asked.
+            is_over = self.sleep(left)? && left == Some(Duration::ZERO);
         }
     }
 
@@ -258,8 +260,8 @@ impl Direct {
         });
     }
 
-    /// Waits for the server, the gate, or the time.
-    fn sleep(&mut self, at_most: Option<Duration>) -> io::Result<()> {
+    /// Waits for the server, the gate, or the time. Whether the server's socket was looked at.
+    fn sleep(&mut self, at_most: Option<Duration>) -> io::Result<bool> {
         let wake = self.pair.wake_time().map(|moment| since(moment, sync::now()));
         let wait = at_most.into_iter().chain(wake).min();
         let timeout = wait.and_then(|wait| Timespec::try_from(wait).ok());
@@ -271,7 +273,7 @@ impl Direct {
             poll(&mut fds, timeout.as_ref())?;
             fds[0].revents()
         } else {
-            let Some(rope) = self.bell.rope()? else { return Ok(()) };
+            let Some(rope) = self.bell.rope()? else { return Ok(false) };
             let mut fds = [PollFd::new(socket, interest), PollFd::new(&rope, PollFlags::IN)];
             poll(&mut fds, timeout.as_ref())?;
             let [socket, rope] = fds.map(|fd| fd.revents());
@@ -281,7 +283,7 @@ impl Direct {
             socket
         };
         self.socket_mut().is_ready(seen);
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -66,6 +66,19 @@ fn commands_wait_within_the_calls() {
 }
 
 #[test]
+fn what_has_come_is_read_in_no_time() {
+    let server = Server::start(Flavor::Redis70);
+    let proxy = proxy_to(&server);
+    let mut direct = connect(&proxy);
+    is_over(direct.fill(Some(Instant::now())));
+    direct.send(&encode(&["PING"]), None).expect("it is open");
+    while !direct.is_readable() {
+        thread::yield_now();
+    }
+    assert_eq!(direct.fill(Some(Instant::now())).expect("it has come"), b"+PONG\r\n");
+}
+
+#[test]
 fn a_pipeline_larger_than_any_buffer_keeps_its_order() {
     const COMMANDS: usize = 20_000;
     let server = Server::start(Flavor::Redis70);

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import valkey
 import valkey.asyncio
-from harness import SCRIPT_MS, BusyScript, Server, assert_data
+from harness import SCRIPT_MS, BusyScript, Server, assert_data, wait_until
 from test_asyncio import busy, held
 
 import unbusy.valkey
@@ -109,6 +109,15 @@ def test_a_server_that_is_lost_is_noticed(server, monkeypatch):
     assert client.ping()
     with server.paused(), pytest.raises(valkey.TimeoutError):
         client.incr("n")
+
+
+def test_a_connection_with_unread_data_is_not_given_away(server):
+    pool = unbusy.valkey.ConnectionPool(port=server.port, max_connections=1)
+    connection = pool.get_connection("INCR")
+    connection.send_command("INCR", "n")
+    pool.release(connection)
+    wait_until("it was not executed", lambda: client_of(server).get("n") == "1")
+    assert valkey.Valkey(connection_pool=pool).get("n") == b"1"
 
 
 def test_no_server():
