@@ -71,12 +71,12 @@ impl Direct {
             &copy
         };
         let mut unsent = bytes.as_bytes();
-        self.attempt(py, |direct, until| direct.send(std::mem::take(&mut unsent), until))
+        self.in_time(py, |direct, until| direct.send(std::mem::take(&mut unsent), until))
     }
 
     /// Goes on with what could not be sent in time.
     fn settle(&self, py: Python<'_>) -> PyResult<()> {
-        self.attempt(py, unbusy_proxy::Direct::settle)
+        self.in_time(py, unbusy_proxy::Direct::settle)
     }
 
     /// How many bytes are there already.
@@ -84,9 +84,26 @@ impl Direct {
         locked(py, &self.inner).as_ref().map_or(0, |direct| direct.buffered().len())
     }
 
-    /// Whether a read would not wait.
-    fn is_readable(&self, py: Python<'_>) -> bool {
-        locked(py, &self.inner).as_ref().is_none_or(unbusy_proxy::Direct::is_readable)
+    /// Whether there is something to read, or the connection has ended, within so many seconds. What the server says to the
+    /// engine only does not count.
+    fn is_readable(&self, py: Python<'_>, seconds: Option<f64>) -> PyResult<bool> {
+        if seconds == Some(0.0)
+            && !locked(py, &self.inner).as_ref().is_none_or(unbusy_proxy::Direct::is_readable)
+        {
+            return Ok(false);
+        }
+        let timeout = seconds.map(|seconds| crate::seconds("timeout", seconds)).transpose()?;
+        self.attempt(py, timeout, |direct, until| match direct.fill(until) {
+            Err(error) if [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted].contains(&error.kind()) => {
+                Err(error)
+            }
+            // What is wrong is told who reads.
+            _ => Ok(()),
+        })
+    }
+
+    fn is_subscribed(&self, py: Python<'_>) -> bool {
+        locked(py, &self.inner).as_ref().is_some_and(unbusy_proxy::Direct::is_subscribed)
     }
 
     /// The descriptor of the server's socket, to ask whether it is readable.
@@ -141,7 +158,7 @@ impl Direct {
         let known = locked(py, &self.inner).as_ref().map(known);
         match known.ok_or_else(closed)? {
             (true, true) => return Ok(None),
-            (true, false) => self.attempt(py, |direct, until| direct.fill(until).map(|_| ()))?,
+            (true, false) => self.in_time(py, |direct, until| direct.fill(until).map(|_| ()))?,
             (false, _) => {}
         }
         let mut guard = locked(py, &self.inner);
@@ -152,13 +169,23 @@ impl Direct {
         Ok(Some(result))
     }
 
-    /// Calls this, without the interpreter's lock, until it has not been interrupted by a signal.
+    /// Calls this, which may take as long as the time-out says.
+    fn in_time(
+        &self,
+        py: Python<'_>,
+        call: impl FnMut(&mut unbusy_proxy::Direct, Option<Instant>) -> io::Result<()> + Send,
+    ) -> PyResult<()> {
+        let timeout = *locked(py, &self.timeout);
+        if self.attempt(py, timeout, call)? { Ok(()) } else { Err(late(timeout)) }
+    }
+
+    /// Calls this, without the interpreter's lock, until it has not been interrupted by a signal. `false`: the time is over.
     fn attempt(
         &self,
         py: Python<'_>,
+        timeout: Option<Duration>,
         mut call: impl FnMut(&mut unbusy_proxy::Direct, Option<Instant>) -> io::Result<()> + Send,
-    ) -> PyResult<()> {
-        let timeout = *locked(py, &self.timeout);
+    ) -> PyResult<bool> {
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             let result = py.detach(|| {
@@ -167,8 +194,9 @@ impl Direct {
             });
             match result.ok_or_else(closed)? {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => py.check_signals()?,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(late(timeout)),
-                result => return result.map_err(|error| os_error(&error)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(os_error(&error)),
+                Ok(()) => return Ok(true),
             }
         }
     }

@@ -78,6 +78,21 @@ def test_subscriptions(server):
     pubsub.close()
 
 
+def test_looking_for_messages_takes_no_longer_while_the_subscription_is_held(server):
+    client = client_of(server)
+    # The subscription gets this connection.
+    assert client.ping()
+    pubsub = client.pubsub()
+    with BusyScript(server) as script, script.holds():
+        pubsub.subscribe("a")
+        begun = time.monotonic()
+        for timeout in (0, 0.1, 0):
+            assert pubsub.get_message(timeout=timeout) is None
+        assert time.monotonic() - begun < 0.5
+        assert scenarios.next_message(pubsub, "subscribe")
+    pubsub.close()
+
+
 def test_another_thread_may_unsubscribe(one_server):
     pubsub = client_of(one_server).pubsub(ignore_subscribe_messages=True)
     pubsub.subscribe("a")

@@ -51,20 +51,20 @@ class PatientSocket:
         data = None
         if self.direct and flags in (0, socket.MSG_PEEK):
             data = self._in_time(self.direct.recv, bufsize, flags != 0)
-        return self._in_time(self._as_socket().recv, bufsize, flags) if data is None else data
+        return self._in_time(self.become_socket().recv, bufsize, flags) if data is None else data
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         count = -1
         if self.direct and flags == 0:
             count = self._in_time(self.direct.recv_into, buffer, nbytes)
-        return self._in_time(self._as_socket().recv_into, buffer, nbytes, flags) if count < 0 else count
+        return self._in_time(self.become_socket().recv_into, buffer, nbytes, flags) if count < 0 else count
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         direct = self.direct
         if direct is None or flags:
             rest = memoryview(data).cast("B")
             while rest:
-                rest = rest[self._in_time(self._as_socket().send, rest, flags) :]
+                rest = rest[self._in_time(self.become_socket().send, rest, flags) :]
             return
         try:
             direct.sendall(data)
@@ -91,10 +91,10 @@ class PatientSocket:
         raise TimeoutError("timed out")
 
     def settimeout(self, timeout: float | None) -> None:
-        (self.direct or self._as_socket()).settimeout(timeout)
+        (self.direct or self.become_socket()).settimeout(timeout)
 
     def gettimeout(self) -> float | None:
-        return (self.direct or self._as_socket()).gettimeout()
+        return (self.direct or self.become_socket()).gettimeout()
 
     def pending(self) -> int:
         """How many bytes are there that the descriptor says nothing of."""
@@ -104,7 +104,7 @@ class PatientSocket:
         if self.direct and self.is_exact:
             # It is only looked at.
             return self.direct.server_fileno()
-        return self._as_socket().fileno()
+        return self.become_socket().fileno()
 
     def getpeername(self) -> Any:
         """The server's address, as far as it is known here."""
@@ -115,17 +115,17 @@ class PatientSocket:
 
     def _server(self, question: str) -> Any:
         if self.direct is None:
-            return getattr(self._as_socket(), question)()
+            return getattr(self.become_socket(), question)()
         with socket.socket(fileno=os.dup(self.direct.server_fileno())) as server:
             return getattr(server, question)()
 
     def shutdown(self, how: int) -> None:
-        (self.direct or self._as_socket()).shutdown(how)
+        (self.direct or self.become_socket()).shutdown(how)
 
     def close(self) -> None:
-        (self.direct or self._as_socket()).close()
+        (self.direct or self.become_socket()).close()
 
-    def _as_socket(self) -> socket.socket:
+    def become_socket(self) -> socket.socket:
         if self.direct:
             timeout = self.direct.gettimeout()
             self._socket = socket.socket(fileno=self.direct.detach())
@@ -138,4 +138,4 @@ class PatientSocket:
         """Whatever else a socket can do."""
         if name.startswith("_"):
             raise AttributeError(name)
-        return getattr(self._as_socket(), name)
+        return getattr(self.become_socket(), name)

@@ -65,8 +65,10 @@ class Held(_Base):
         if not self._sock:
             self.connect()
         sock: PatientSocket = self._sock
-        # A pool asks this each time that it gives the connection away.
-        if timeout == 0 and sock.direct and not sock.direct.is_readable() and not _has_data(self._parser):
+        # A pool asks this each time that it gives the connection away, and who is subscribed asks before he reads.
+        if sock.direct and sock.direct.is_subscribed():
+            sock.become_socket()
+        if sock.direct and not _has_data(self._parser) and not sock.direct.is_readable(timeout):
             return False
         sock.is_exact = True
         try:
