@@ -16,11 +16,11 @@ use anyhow::{Context, Result};
 use testkit::Flavor;
 
 use super::{
-    Facts, LeftOut, Suite, Way,
+    Difference, Facts, LeftOut, Suite, Way,
     results::{self, Results},
 };
 use crate::{package, python, servers, shell};
-use facts::{DIFFERENCES, FILES_NOT_RUN, MARKS_NOT_RUN, QUICK_PART};
+use facts::{DIFFERENCES, DIFFERENCES_OF_THE_PACKAGE, FILES_NOT_RUN, MARKS_NOT_RUN, QUICK_PART};
 use rig::Rig;
 use source::Source;
 
@@ -53,6 +53,13 @@ impl Meeting {
         match self {
             Self::Proxy => "The test suite of redis-py",
             Self::Package => "The test suite of redis-py with the Python package",
+        }
+    }
+
+    const fn differences(self) -> &'static [Difference] {
+        match self {
+            Self::Proxy => DIFFERENCES,
+            Self::Package => DIFFERENCES_OF_THE_PACKAGE,
         }
     }
 
@@ -91,7 +98,7 @@ impl RedisPy {
             title: meeting.title(),
             introduction: introduction(&source.version, server, meeting),
             left_out: left_out.collect(),
-            differences: DIFFERENCES,
+            differences: meeting.differences(),
         };
         Ok(Self { meeting, python, source, server, seed, facts })
     }
