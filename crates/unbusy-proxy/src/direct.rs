@@ -137,7 +137,8 @@ impl Direct {
         self.memory().taken_by_user(count);
     }
 
-    /// Whether it is subscribed to anything, so that the next bytes may come whenever they like.
+    /// Whether it is subscribed to anything, or is about to be, so that the next bytes may come whenever they like, and it must be
+    /// subscribed again soon if that was rejected.
     pub fn is_subscribed(&self) -> bool {
         self.pair.is_subscribed()
     }

@@ -243,8 +243,9 @@ fn a_subscription_is_known() {
     let server = Server::start(Flavor::Redis70);
     let proxy = proxy_to(&server);
     let mut direct = connect(&proxy);
-    direct.send(&encode(&["SUBSCRIBE", "news"]), None).expect("it is open");
     assert!(!direct.is_subscribed());
+    direct.send(&encode(&["SUBSCRIBE", "news"]), None).expect("it is open");
+    assert!(direct.is_subscribed());
     direct.fill(None).expect("it lives");
     assert!(direct.is_subscribed());
 }

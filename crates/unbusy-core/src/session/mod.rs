@@ -310,9 +310,10 @@ impl Session {
         raw || self.lane.entries.len() > self.lane.sent
     }
 
-    /// Whether the client is subscribed to anything, so that it may be sent messages at any time.
+    /// Whether the client is subscribed to anything, or has asked to be, so that it may be sent messages at any time.
     pub fn is_subscribed(&self) -> bool {
-        self.client.subscriptions.any()
+        let asks = |entry: &lane::Entry| matches!(entry.command.kind, Kind::Subscribe(_));
+        self.client.subscriptions.any() || self.lane.entries.iter().any(asks)
     }
 
     /// Whether bytes pass unread in both directions.

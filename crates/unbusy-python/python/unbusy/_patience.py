@@ -70,6 +70,9 @@ class PatientSocket:
             direct.sendall(data)
         except TimeoutError:
             self._again(direct.settle)
+        if direct.is_subscribed():
+            # Others may rely on the subscription before its user looks for messages.
+            self.become_socket()
 
     def _in_time(self, operation: Callable[..., T], *args: Any) -> T:
         try:

@@ -65,9 +65,7 @@ class Held(_Base):
         if not self._sock:
             self.connect()
         sock: PatientSocket = self._sock
-        # A pool asks this each time that it gives the connection away, and who is subscribed asks before he reads.
-        if sock.direct and sock.direct.is_subscribed():
-            sock.become_socket()
+        # A pool asks this each time that it gives the connection away.
         if sock.direct and not _has_data(self._parser) and not sock.direct.is_readable(timeout):
             return False
         sock.is_exact = True
