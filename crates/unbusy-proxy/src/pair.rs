@@ -3,22 +3,24 @@
 //! Both directions share one read buffer per worker thread. A connection keeps bytes of its own only while a
 //! command is unanswered or a reply cannot be written.
 
+mod by_user;
+mod client;
+mod gate;
+
 use std::cell::RefCell;
-use std::cmp::Ordering;
 use std::future::Future;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::ReadBuf;
-use unbusy_core::gate::{Answer, Outcome, Ticket};
-use unbusy_core::session::{Out, Pass, Piece, SessionError, Want};
-use unbusy_core::{Script, Session, Time};
+use unbusy_core::gate::Ticket;
+use unbusy_core::session::{Out, Pass, SessionError, Want};
+use unbusy_core::{Session, Time};
 
-use crate::direct::Socket;
-use crate::running::{Call, Caller, Client};
+use crate::running::Caller;
 use crate::shared::{Shared, Stage};
 use crate::stream::{Closed, Stream};
 use crate::sync;
@@ -194,57 +196,6 @@ impl Pair {
         std::mem::take(&mut self.backlog)
     }
 
-    /// When it is to be driven again although nothing happened; only if its user drives it.
-    pub(crate) const fn wake_time(&self) -> Option<Time> {
-        match self.timer {
-            Some(Timer::Caller(moment)) => Some(moment),
-            _ => None,
-        }
-    }
-
-    /// Whether nothing but the server's socket will have news for it.
-    pub(crate) fn waits_for_server_only(&self) -> bool {
-        self.place == Place::Away && self.timer.is_none() && !self.session.has_unsent()
-    }
-
-    pub(crate) fn is_subscribed(&self) -> bool {
-        self.session.is_subscribed()
-    }
-
-    /// Whether all that was read of the client is on its way.
-    pub(crate) fn has_settled(&self) -> bool {
-        let waits = matches!(self.place, Place::Waiting(_));
-        !waits && self.session.outgoing().is_empty() && !self.session.has_unsent()
-    }
-
-    /// Nobody drives it for a while, so nobody is to wait for it at the gate; it asks again when it goes on.
-    pub(crate) fn step_back(&mut self) {
-        if let Place::Waiting(ticket) = self.place {
-            self.place = Place::Away;
-            self.shared.leave(ticket, sync::now());
-        }
-    }
-
-    /// The client gets these bytes first. Then somebody else drives it.
-    pub(crate) fn hand_over(&mut self, received: Vec<u8>) {
-        self.backlog = received;
-        self.timer = None;
-    }
-
-    /// From now on a worker's runtime drives it, for this client.
-    pub(crate) fn adopt(&mut self, client: Stream) -> io::Result<()> {
-        let server = std::mem::replace(&mut self.server, Stream::Memory(Box::default()));
-        self.server = Socket::out_of(server)?.into_stream()?;
-        self.client = client;
-        Ok(())
-    }
-
-    /// Closes the server's descriptor, and does nothing else.
-    pub(crate) fn forget(mut self) {
-        drop(std::mem::replace(&mut self.server, Stream::Memory(Box::default())));
-        std::mem::forget(self);
-    }
-
     const fn is_driven_by_caller(&self) -> bool {
         matches!(self.client, Stream::Memory(_))
     }
@@ -414,116 +365,6 @@ impl Pair {
         Ok(true)
     }
 
-    /// Tells the gate what the replies mean for it.
-    fn report(&mut self, cx: &Context<'_>, out: &Out, now: Time) {
-        self.count_scripts();
-        for event in &out.events {
-            self.shared.happened(event, now);
-        }
-        if let Some(sent) = out.proof {
-            self.report_proof(sent);
-        }
-        if let Some(rejection) = out.rejection {
-            let ticket = self.take_ticket();
-            let ask = self.session.waits().then(|| self.session.ask());
-            let ticket = self.shared.rejected(ticket, ask, rejection, out.rejected, now, cx.waker());
-            self.place = ticket.map_or(Place::Away, Place::Waiting);
-        } else if let Place::Sent(ticket) = self.place
-            && self.session.is_idle()
-        {
-            self.place = Place::Away;
-            self.shared.answered(Some(ticket), Outcome::Unclear, now, now);
-        }
-        if out.script_answered {
-            self.shared.script_answered(now);
-        }
-        for (script, sent) in out.scripts() {
-            self.shared.ledger.note(self.worker, script, sent, now);
-        }
-        self.count_given_up(out, now);
-    }
-
-    fn count_given_up(&self, out: &Out, now: Time) {
-        if out.given_up > 0 {
-            let first = out.first_given_up.clone();
-            self.shared.gave_up(out.given_up, first, self.who(), now);
-        }
-    }
-
-    /// As far as the client has said it.
-    fn who(&self) -> Client {
-        let own = |text: Option<&str>| text.map(str::to_owned);
-        Client {
-            address: self.client.peer(),
-            user: own(self.session.user()),
-            name: own(self.session.client_name()),
-        }
-    }
-
-    /// A script that answers BUSY may have run. If the gate cannot tell, the session asks the server.
-    fn settle_doubt(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) {
-        let Some(rejection) = self.session.doubt() else { return };
-        // By an older clock BUSY could seem not to have begun yet.
-        let now = sync::now();
-        match self.shared.was_rejected(rejection.1, now) {
-            None => {}
-            Some(true) => {
-                self.session.confirm_rejection();
-                if self.place == Place::Away {
-                    let ask = Some(self.session.ask());
-                    let ticket = self.shared.rejected(None, ask, rejection, 1, now, cx.waker());
-                    self.place = ticket.map_or(Place::Away, Place::Waiting);
-                }
-            }
-            Some(false) => {
-                scratch.out.clear();
-                self.session.deny_rejection(now, &mut scratch.out);
-                self.deliver(cx, &[], &scratch.out);
-                self.report(cx, &scratch.out, now);
-            }
-        }
-    }
-
-    fn report_proof(&mut self, sent: Time) {
-        let ticket = match self.place {
-            Place::Sent(ticket) => Some(ticket),
-            _ if self.shared.wants_proof(sent) => None,
-            _ => return,
-        };
-        if ticket.is_some() {
-            self.place = Place::Away;
-        }
-        // When it was heard matters, and it was read later than the clock.
-        self.shared.answered(ticket, Outcome::Proof, sent, sync::now());
-    }
-
-    fn take_ticket(&mut self) -> Option<Ticket> {
-        match std::mem::replace(&mut self.place, Place::Away) {
-            Place::Away => None,
-            Place::Waiting(ticket) | Place::Sent(ticket) => Some(ticket),
-        }
-    }
-
-    fn count_scripts(&mut self) {
-        let (before, after) = (self.scripts_counted, self.session.scripts_in_flight());
-        match after.cmp(&before) {
-            Ordering::Greater => self.shared.add_scripts(self.worker, after - before),
-            Ordering::Less => self.shared.remove_scripts(self.worker, before - after),
-            Ordering::Equal => return,
-        }
-        self.scripts_counted = after;
-        let caller = *self.caller.get_or_insert_with(|| self.shared.running.caller());
-        let first = self.session.script();
-        if let Some(script) = first.and_then(|(command, _)| Script::of(command)) {
-            self.shared.ledger.see(self.worker, script);
-        }
-        let call = first.and_then(|(command, sent)| {
-            let company = self.session.script_company();
-            Call::new(command, self.who(), sent, company, self.shared.show_arguments)
-        });
-        self.shared.running.note(caller, call);
-    }
-
     /// Sends what may be sent, asking the gate where needed.
     fn send(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, look: &mut Look) -> Result<bool, End> {
         let mut progress = false;
@@ -560,30 +401,6 @@ impl Pair {
             }
             progress = true;
         }
-    }
-
-    /// Takes back what is to be sent with a script in flight, while a kill is on its way to another: also who may pass the gate,
-    /// such as a command in its last try. The script has been noted by now, so either it is seen here that a kill is on its way,
-    /// or there that it has company.
-    fn holds_back(&mut self, cx: &Context<'_>) -> bool {
-        if self.session.scripts_in_flight() == 0 || !self.shared.waits_for_thaw(cx.waker()) {
-            return false;
-        }
-        self.session.take_back();
-        self.count_scripts();
-        true
-    }
-
-    /// Behind a hole a connection may wait at the gate with nothing left to send. Nobody is to wait for it there.
-    fn make_way(&mut self) {
-        if self.session.is_idle() {
-            self.step_back();
-        }
-    }
-
-    /// Whether it may send without asking the gate.
-    fn is_free(&self, now: Time) -> bool {
-        self.shared.is_free(now) && self.session.may_join(self.shared.lease_width(), now)
     }
 
     /// Writes to the server. `false`: the socket is full.
@@ -628,179 +445,6 @@ impl Pair {
             *progress = true;
         }
         true
-    }
-
-    /// Asks the gate, and lets the session send if it may. `false`: it waits.
-    fn ask_gate(&mut self, cx: &mut Context<'_>, mut ask: unbusy_core::gate::Ask, now: Time) -> bool {
-        if self.has_left_unseen(cx, now) {
-            // What it was owed must not be executed now.
-            self.client_closed = true;
-            self.session.client_gone();
-            self.leave_gate(now);
-            return false;
-        }
-        let speaks = self.backlog.is_empty() && !self.client_lost;
-        ask.scout &= speaks;
-        ask.pings &= speaks;
-        let ticket = self.take_ticket();
-        match self.shared.ask(ticket, ask, now, cx.waker()) {
-            Answer::Free => {
-                self.waiting_since = None;
-                self.session.send(Pass::Free, now);
-            }
-            Answer::One(ticket) => {
-                let waited = self.waiting_since.take().filter(|_| self.client_closed);
-                if waited.is_some_and(|since| now - since > GONE_WAIT) {
-                    self.place = ticket.map_or(Place::Away, Place::Waiting);
-                    self.leave_gate(now);
-                    return false;
-                }
-                let pass = if ticket.is_some() { Pass::Speak } else { Pass::One };
-                self.place = ticket.map_or(Place::Away, Place::Sent);
-                self.session.send(pass, now);
-            }
-            Answer::Wait(ticket) => {
-                self.place = Place::Waiting(ticket);
-                self.waiting_since.get_or_insert(now);
-                if self.client_closed && (self.session.is_held() || self.shared.episode().is_some()) {
-                    self.leave_gate(now);
-                } else if !self.client_closed {
-                    self.session.wait_began(now);
-                    self.arm_timer();
-                }
-                return false;
-            }
-        }
-        true
-    }
-
-    /// The client has gone: what waits is not executed any more.
-    fn leave_gate(&mut self, now: Time) {
-        if let Some(ticket) = self.take_ticket() {
-            self.shared.leave(ticket, now);
-        }
-        self.session.abandon();
-    }
-
-    fn arm_timer(&mut self) {
-        let Some(deadline) = self.session.deadline() else { return };
-        let by_caller = self.is_driven_by_caller();
-        match &mut self.timer {
-            Some(timer) => timer.set(deadline),
-            None => self.timer = Some(Timer::at(deadline, by_caller)),
-        }
-    }
-
-    /// Gives up commands that have waited for too long.
-    fn check_budget(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch, look: &mut Look) -> bool {
-        if !matches!(self.place, Place::Waiting(_)) || self.client_closed {
-            if !self.client_closed {
-                self.timer = None;
-            }
-            return false;
-        }
-        self.arm_timer();
-        let Some(timer) = &mut self.timer else { return false };
-        if !timer.is_over(cx) {
-            return false;
-        }
-        scratch.out.clear();
-        let now = sync::now();
-        look.now = Some(now);
-        self.session.expire(self.shared.episode(), now, &mut scratch.out);
-        self.deliver(cx, &[], &scratch.out);
-        self.count_given_up(&scratch.out, now);
-        if self.session.is_quiet()
-            && let Some(ticket) = self.take_ticket()
-        {
-            self.shared.leave(ticket, now);
-        }
-        self.timer = None;
-        true
-    }
-
-    /// Writes to the client; what it does not take now goes to the backlog.
-    fn deliver(&mut self, cx: &mut Context<'_>, read: &[u8], out: &Out) {
-        if self.client_lost || out.pieces().is_empty() {
-            return;
-        }
-        let bytes = |piece: &Piece| match piece {
-            Piece::Read(range) => &read[range.clone()],
-            Piece::Own(range) => &out.own()[range.clone()],
-        };
-        let mut written = 0;
-        if self.backlog.is_empty() {
-            written = match out.pieces() {
-                [piece] => self.try_write_client(cx, &[IoSlice::new(bytes(piece))]),
-                pieces => {
-                    let mut slices = [IoSlice::new(&[]); 16];
-                    pieces
-                        .iter()
-                        .zip(&mut slices)
-                        .for_each(|(piece, slice)| *slice = IoSlice::new(bytes(piece)));
-                    self.try_write_client(cx, &slices[..pieces.len().min(16)])
-                }
-            };
-        }
-        for piece in out.pieces() {
-            let bytes = bytes(piece);
-            let done = written.min(bytes.len());
-            written -= done;
-            self.backlog.extend_from_slice(&bytes[done..]);
-        }
-    }
-
-    fn try_write_client(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> usize {
-        let result = match slices {
-            [slice] => self.client.poll_write(cx, slice),
-            slices => self.client.poll_write_vectored(cx, slices),
-        };
-        self.unflushed = true;
-        match result {
-            Poll::Ready(Ok(written)) => {
-                self.tally().to_clients.add(written as u64);
-                written
-            }
-            Poll::Ready(Err(_)) => {
-                self.lose_client();
-                0
-            }
-            Poll::Pending => 0,
-        }
-    }
-
-    fn flush_backlog(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut written = 0;
-        while written < self.backlog.len() && !self.client_lost {
-            match self.client.poll_write(cx, &self.backlog[written..]) {
-                Poll::Ready(Ok(count)) => written += count,
-                Poll::Ready(Err(_)) => self.lose_client(),
-                Poll::Pending => break,
-            }
-            self.unflushed = true;
-        }
-        if self.client_lost {
-            self.backlog.clear();
-        }
-        let progress = written > 0;
-        if progress {
-            self.tally().to_clients.add(written as u64);
-        }
-        self.backlog.drain(..written.min(self.backlog.len()));
-        if self.backlog.is_empty() {
-            self.backlog.shrink_to(IDLE_BACKLOG_BYTES);
-        }
-        progress
-    }
-
-    /// The client is gone for good. What is in flight may still be answered, which the gate wants to hear.
-    fn lose_client(&mut self) {
-        self.client_lost = true;
-        self.client_closed = true;
-        self.session.client_lost();
-        if self.session.is_idle() {
-            self.leave_gate(sync::now());
-        }
     }
 
     fn flush_tls(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
