@@ -35,7 +35,7 @@ impl<T> Caller<T> {
     }
 }
 
-/// Who waits, and who is to tell him.
+/// One who waits, and one who tells.
 pub(crate) fn begin<T>() -> (Connecting<T>, Caller<T>) {
     let (teller, outcome) = sync_channel(1);
     (Connecting(outcome), Caller(teller))

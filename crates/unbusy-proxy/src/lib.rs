@@ -254,7 +254,7 @@ impl Proxy {
     }
 
     /// Begins a connection to the server that its user drives: what is sent and received, and what waits for the server, does
-    /// so on the user's own thread, within his calls. That costs less by two changes of threads per command. Not for TLS.
+    /// so on the user's own thread, within its calls. That costs less by two changes of threads per command. Not for TLS.
     ///
     /// ```no_run
     /// use std::time::Duration;

@@ -35,7 +35,7 @@ pub(crate) enum Order {
     Serve(Accepted, Seat),
     /// Connect to the server for a caller in this process that drives the connection itself.
     Connect(Caller<Direct>, Seat, mpsc::UnboundedSender<Self>),
-    /// Drive a connection whose user did that; it becomes his end of this.
+    /// Drive a connection that its user drove until now, and who has the other end of this socket.
     Adopt(Box<Pair>, std::os::unix::net::UnixStream, Seat),
     /// The stage has changed: every connection is to look at it.
     Look,

@@ -122,6 +122,49 @@ fn a_budget_ends_while_its_user_waits() {
 }
 
 #[test]
+fn a_budget_ends_also_for_a_user_who_looks_now_and_then() {
+    let server = Server::start(Flavor::Redis70);
+    let proxy = Proxy::start(Config { max_wait: 4 * SOON, ..config(&server) }).expect("a proxy");
+    let mut direct = connect(&proxy);
+    let script = BusyScript::start(server.address(), 2 * SCRIPT);
+    script.wait_until_busy(server.address());
+    let begun = Instant::now();
+    direct.send(&encode(&["INCR", "n"]), None).expect("nobody knows yet");
+    let reply = loop {
+        match direct.fill(Some(later(SOON / 5))) {
+            Ok(reply) => break reply,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+    };
+    assert!(reply.starts_with(b"-BUSY "));
+    assert!((4 * SOON..2 * SCRIPT).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn what_is_held_when_its_user_leaves_is_not_executed() {
+    for flavor in Flavor::ALL {
+        let server = Server::start(flavor);
+        let proxy = proxy_to(&server);
+        let [mut leaver, mut ender, mut waiter] = [(); 3].map(|()| connect(&proxy));
+        let script = BusyScript::start(server.address(), SCRIPT);
+        script.wait_until_busy(server.address());
+        for direct in [&mut leaver, &mut ender] {
+            is_over(
+                direct
+                    .send(&encode(&["INCR", "left"]), Some(later(SOON)))
+                    .and_then(|()| direct.fill(Some(later(SOON)))),
+            );
+        }
+        drop(leaver);
+        ender.ender().hang_up();
+        waiter.send(&encode(&["INCR", "n"]), None).expect("it is taken");
+        assert_eq!(read(&mut waiter, 4), b":1\r\n");
+        assert_eq!(ender.fill(None).map(<[u8]>::len).unwrap_or_default(), 0);
+        assert_eq!(server.client().cmd(&["EXISTS", "left"]).integer(), 0, "{flavor}");
+    }
+}
+
+#[test]
 fn threads_are_answered_together() {
     let server = Server::start(Flavor::Valkey91);
     let proxy = proxy_to(&server);

@@ -128,7 +128,7 @@ impl Direct {
 
     fn close(&self, py: Python<'_>) {
         drop(locked(py, &self.ender).take());
-        // Whoever uses it now lets it go when he is through.
+        // A thread that uses it now lets it go in the end.
         if let Ok(mut inner) = self.inner.try_lock() {
             self.let_go(inner.take());
         }

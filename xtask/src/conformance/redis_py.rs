@@ -124,7 +124,8 @@ impl RedisPy {
         for number in 1..=tries(way) {
             let folder = folder.join(format!("try-{number}"));
             fs::create_dir_all(&folder)?;
-            let outcomes = self.try_tests(&tests, way, seed, &folder)?;
+            // With the same scripts at the same times it would be the same again.
+            let outcomes = self.try_tests(&tests, way, seed ^ ((number as u64) << 16), &folder)?;
             tests = results::may_be_chance(&outcomes);
             events += &outcomes;
             if tests.is_empty() {
