@@ -13,10 +13,6 @@ use unbusy_proxy::Ender;
 
 use crate::{Engine, os_error};
 
-/// Told in place of a number of bytes: this connection is to become a socket, since another thread may want to send on it
-/// while one waits for messages.
-const BECOME_A_SOCKET: isize = -1;
-
 /// A connection to the server. Its methods are those of a socket; one thread at a time can use it.
 #[pyclass(frozen, module = "unbusy._engine")]
 pub(crate) struct Direct {
@@ -43,7 +39,7 @@ impl Direct {
 
     /// `peek`: what is given stays there.
     #[pyo3(signature = (bufsize, peek = false))]
-    fn recv(&self, py: Python<'_>, bufsize: usize, peek: bool) -> PyResult<Option<Py<PyBytes>>> {
+    fn recv(&self, py: Python<'_>, bufsize: usize, peek: bool) -> PyResult<Py<PyBytes>> {
         self.receive(py, bufsize, |bytes| {
             let taken = if peek { 0 } else { bytes.len() };
             Ok((taken, PyBytes::new(py, bytes).unbind()))
@@ -51,15 +47,14 @@ impl Direct {
     }
 
     #[pyo3(signature = (buffer, nbytes = 0))]
-    fn recv_into(&self, py: Python<'_>, buffer: &Bound<'_, PyAny>, nbytes: usize) -> PyResult<isize> {
+    fn recv_into(&self, py: Python<'_>, buffer: &Bound<'_, PyAny>, nbytes: usize) -> PyResult<usize> {
         let room = buffer.len()?;
         let most = if nbytes == 0 { room } else { nbytes.min(room) };
-        let received = self.receive(py, most, |bytes| {
-            let count = bytes.len().cast_signed();
-            buffer.set_item(PySlice::new(py, 0, count, 1), PyBytes::new(py, bytes))?;
-            Ok((bytes.len(), count))
-        })?;
-        Ok(received.unwrap_or(BECOME_A_SOCKET))
+        self.receive(py, most, |bytes| {
+            let part = PySlice::new(py, 0, bytes.len().cast_signed(), 1);
+            buffer.set_item(part, PyBytes::new(py, bytes))?;
+            Ok((bytes.len(), bytes.len()))
+        })
     }
 
     fn sendall(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -146,27 +141,22 @@ impl Direct {
         }
     }
 
-    /// Waits for bytes, and gives up to so many of them to `take`, which tells how many of them are done with. `None`: it is to
-    /// become a socket.
+    /// Waits for bytes, and gives up to so many of them to `take`, which tells how many of them are done with.
     fn receive<R>(
         &self,
         py: Python<'_>,
         most: usize,
         take: impl FnOnce(&[u8]) -> PyResult<(usize, R)>,
-    ) -> PyResult<Option<R>> {
-        let known = |direct: &unbusy_proxy::Direct| (direct.buffered().is_empty(), direct.is_subscribed());
-        let known = locked(py, &self.inner).as_ref().map(known);
-        match known.ok_or_else(closed)? {
-            (true, true) => return Ok(None),
-            (true, false) => self.in_time(py, |direct, until| direct.fill(until).map(|_| ()))?,
-            (false, _) => {}
+    ) -> PyResult<R> {
+        if self.pending(py) == 0 {
+            self.in_time(py, |direct, until| direct.fill(until).map(|_| ()))?;
         }
         let mut guard = locked(py, &self.inner);
         let direct = guard.as_mut().ok_or_else(closed)?;
         let count = direct.buffered().len().min(most);
         let (taken, result) = take(&direct.buffered()[..count])?;
         direct.consume(taken);
-        Ok(Some(result))
+        Ok(result)
     }
 
     /// Calls this, which may take as long as the time-out says.

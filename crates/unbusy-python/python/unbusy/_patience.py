@@ -48,16 +48,14 @@ class PatientSocket:
         self.is_exact = False
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
-        data = None
         if self.direct and flags in (0, socket.MSG_PEEK):
-            data = self._in_time(self.direct.recv, bufsize, flags != 0)
-        return self._in_time(self.become_socket().recv, bufsize, flags) if data is None else data
+            return self._in_time(self.direct.recv, bufsize, flags != 0)
+        return self._in_time(self.become_socket().recv, bufsize, flags)
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        count = -1
         if self.direct and flags == 0:
-            count = self._in_time(self.direct.recv_into, buffer, nbytes)
-        return self._in_time(self.become_socket().recv_into, buffer, nbytes, flags) if count < 0 else count
+            return self._in_time(self.direct.recv_into, buffer, nbytes)
+        return self._in_time(self.become_socket().recv_into, buffer, nbytes, flags)
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         direct = self.direct
@@ -71,7 +69,7 @@ class PatientSocket:
         except TimeoutError:
             self._again(direct.settle)
         if direct.is_subscribed():
-            # Others may rely on the subscription before its user looks for messages.
+            # Others may rely on the subscription before its user looks for messages, and another thread may unsubscribe meanwhile.
             self.become_socket()
 
     def _in_time(self, operation: Callable[..., T], *args: Any) -> T:
