@@ -72,7 +72,13 @@ def client_of(port: int, **options) -> redis.Redis:
 class Server:
     """A real server on a free port, without persistence."""
 
-    def __init__(self, name: str, password: str | None = None, arguments: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        password: str | None = None,
+        arguments: tuple[str, ...] = (),
+        threshold_ms: int | None = THRESHOLD_MS,
+    ) -> None:
         variable, threshold = SERVERS[name]
         self.name, self.password = name, password
         self._folder = tempfile.TemporaryDirectory(prefix="unbusy-")
@@ -80,7 +86,8 @@ class Server:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         command = [binary(variable), "--bind", "127.0.0.1", "--port", str(self.port), "--save", ""]
-        command += ["--dir", self._folder.name, f"--{threshold}", str(THRESHOLD_MS)]
+        command += ["--dir", self._folder.name]
+        command += [f"--{threshold}", str(threshold_ms)] if threshold_ms is not None else []
         command += ["--requirepass", password] if password else []
         command += arguments
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
