@@ -95,7 +95,7 @@ def _outcome(client: redis.Redis, begun: float, name: str) -> bool:
     try:
         outcome, succeeded = repr(client.incr("visits")), True
     except redis.ResponseError as error:
-        outcome, succeeded = repr(error), False
+        outcome, succeeded = f"{type(error).__name__}: {error}", False
     print(f"{name:>12}: {outcome} after {time.monotonic() - begun:.1f} s", flush=True)
     return succeeded
 
