@@ -86,11 +86,13 @@ impl RedisPy {
     pub(super) fn make(meeting: Meeting, server: Flavor, seed: u64) -> Result<Self> {
         servers::ensure_present(server)?;
         let python = match meeting {
-            Meeting::Proxy => python::environment()?,
+            Meeting::Proxy => {
+                shell::unbusy_for_tests()?;
+                python::environment()?
+            }
             Meeting::Package => package::environment()?,
         };
         let source = Source::unpack(&python, FILES_NOT_RUN.iter().map(|(file, _)| *file))?;
-        shell::unbusy_for_tests()?;
         let left_out = FILES_NOT_RUN.iter().chain(MARKS_NOT_RUN);
         let left_out = left_out.map(|(name, reason)| LeftOut { name, place: "", with_unbusy: false, reason });
         let facts = Facts {
