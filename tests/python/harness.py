@@ -104,7 +104,9 @@ class Server:
 
     def rejections(self) -> int:
         """How many commands were answered BUSY so far."""
-        return self.direct.info("errorstats").get("errorstat_BUSY", {}).get("count", 0)
+        busy = self.direct.info("errorstats").get("errorstat_BUSY", "count=0")
+        # The oldest redis-py leaves it as the server wrote it.
+        return int(busy.removeprefix("count=")) if isinstance(busy, str) else busy["count"]
 
     def connections(self) -> set[int]:
         """The ids of the connections that are there."""

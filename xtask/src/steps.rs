@@ -15,7 +15,7 @@ struct Step {
     usual: bool,
 }
 
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     usual("servers", "the servers to test with are there", servers::fetch_all),
     usual("fmt", "the code is formatted", fmt),
     usual("clippy", "no lint has anything to say", clippy),
@@ -33,7 +33,19 @@ const STEPS: [Step; 14] = [
     ),
     Step {
         usual: false,
-        ..usual("package-all", "the same with all servers; only if asked for", package::test)
+        ..usual(
+            "package-all",
+            "the same with all servers, and from its source distribution; only if asked for",
+            package::test,
+        )
+    },
+    Step {
+        usual: false,
+        ..usual(
+            "package-versions",
+            "the same with older versions of redis-py and valkey-py; only if asked for",
+            package::versions::test,
+        )
     },
     // It installs what many others have made.
     Step {
@@ -60,7 +72,7 @@ pub(crate) fn names() -> PossibleValuesParser {
 }
 
 pub(crate) fn help() -> String {
-    let lines = STEPS.iter().map(|step| format!("  {:<12} {}", step.name, step.about));
+    let lines = STEPS.iter().map(|step| format!("  {:<16} {}", step.name, step.about));
     format!("Steps:\n{}", lines.collect::<Vec<_>>().join("\n"))
 }
 
