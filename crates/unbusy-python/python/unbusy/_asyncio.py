@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import redis
@@ -15,7 +15,7 @@ from unbusy._clients import HeldClient, HeldPool
 from unbusy._connection import Options, Variants, settings_of
 from unbusy._engine import Engine
 from unbusy._engines import engine_for
-from unbusy._patience import is_over
+from unbusy._patience import Watch
 
 if TYPE_CHECKING:
 
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 else:
     _Base = object
+
+
+_NO_LIMIT = nullcontext()
 
 
 def _open(engine: Engine) -> socket.socket:
@@ -76,7 +79,7 @@ class Held(_Base):
         if not self.is_connected:
             # That has a time-out of its own.
             await self.connect()
-        async with self._in_time("writing to"):
+        with self._in_time("writing to"):
             await super().send_packed_command(*args, **kwargs)
 
     async def read_response(
@@ -84,38 +87,14 @@ class Held(_Base):
     ) -> Any:
         if timeout is not None:
             return await super().read_response(disable_decoding, timeout, **kwargs)
-        async with self._in_time("reading from"):
+        with self._in_time("reading from"):
             return await super().read_response(disable_decoding, **kwargs)
 
-    @asynccontextmanager
-    async def _in_time(self, doing: str) -> AsyncGenerator[None, None]:
-        """Watches the time-out, which counts only if the server is neither busy nor about to be."""
-        limit, engine = self._limit, self._engine
-        if not limit or engine is None:
-            yield
-            return
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        begun, expired = loop.time(), False
-        # Since Python 3.11 a task tells how often others have cancelled it.
-        cancelled = getattr(task, "cancelling", int)()
-        timer: asyncio.TimerHandle
-
-        def look() -> None:
-            nonlocal timer, expired
-            if task and is_over(engine, loop.time() - begun, self._options.max_wait):
-                expired = task.cancel()
-            else:
-                timer = loop.call_later(limit, look)
-
-        timer = loop.call_later(limit, look)
-        try:
-            yield
-        except asyncio.CancelledError:
-            if not expired or getattr(task, "uncancel", int)() > cancelled:
-                raise
-            raise self.late(f"Timeout {doing} {self._host_error()}") from None
-        finally:
-            timer.cancel()
+    def _in_time(self, doing: str) -> AbstractContextManager[None]:
+        if not self._limit or self._engine is None:
+            return _NO_LIMIT
+        late = partial(self.late, f"Timeout {doing} {self._host_error()}")
+        return Watch(self._limit, self._engine, self._options.max_wait, late)
 
 
 class Connection(Held, plain.Connection):

@@ -7,6 +7,7 @@ an error where there is none, and redis-py would send the command a second time.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import time
@@ -26,6 +27,37 @@ def is_over(engine: Engine, waited: float, max_wait: float) -> bool:
     if waited >= max_wait + SILENCE:
         return True
     return waited >= SILENCE and engine.calm() >= SILENCE
+
+
+class Watch:
+    """Raises an error in the task that enters it, when its time-out counts.
+
+    It is entered for each answer of a pipeline, so it is not made of a generator, which would cost more than all else here.
+    """
+
+    def __init__(self, limit: float, engine: Engine, max_wait: float, late: Callable[[], Exception]) -> None:
+        self._limit, self._engine, self._max_wait, self._late = limit, engine, max_wait, late
+
+    def __enter__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        # Since Python 3.11 a task tells how often others have cancelled it.
+        self._cancelled: int = getattr(self._task, "cancelling", int)()
+        self._begun, self._expired = self._loop.time(), False
+        self._timer = self._loop.call_later(self._limit, self._look)
+
+    def _look(self) -> None:
+        if self._task and is_over(self._engine, self._loop.time() - self._begun, self._max_wait):
+            self._expired = self._task.cancel()
+        else:
+            self._timer = self._loop.call_later(self._limit, self._look)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._timer.cancel()
+        if not self._expired or kind is None or not issubclass(kind, asyncio.CancelledError):
+            return
+        if getattr(self._task, "uncancel", int)() <= self._cancelled:
+            raise self._late() from None
 
 
 class PatientSocket:
