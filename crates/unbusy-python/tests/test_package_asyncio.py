@@ -96,7 +96,7 @@ def test_a_server_that_is_lost_is_noticed(one_server, monkeypatch):
     monkeypatch.setattr(_patience, "SILENCE", 0.5)
 
     async def wait():
-        client = client_of(one_server, socket_timeout=0.1)
+        client = client_of(one_server, socket_timeout=0.1, socket_connect_timeout=10)
         assert await client.ping()
         with one_server.paused():
             begun = time.monotonic()
