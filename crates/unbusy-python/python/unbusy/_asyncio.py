@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
         def _host_error(self) -> Any: ...
         async def connect(self) -> Any: ...
         async def send_packed_command(self, *args: Any, **kwargs: Any) -> Any: ...
-        async def read_response(self, *args: Any, **kwargs: Any) -> Any: ...
+        def read_response(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]: ...
 
 else:
     _Base = object
@@ -48,8 +49,15 @@ def _open(engine: Engine) -> socket.socket:
 class Held(_Base):
     """Whatever the kind of socket, the connection is the engine's, and waits while the server is busy."""
 
+    # How the library reads a response. Pipelines do that for each of their commands, so it is to cost little.
+    _plain_read: ClassVar[Callable[..., Coroutine[Any, Any, Any]]]
     # What is raised when the server is silent for too long.
     late: ClassVar[type[Exception]] = redis.TimeoutError
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if hasattr(super(Held, cls), "read_response"):
+            cls._plain_read = super(Held, cls).read_response
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.take(Options.out_of(kwargs))
@@ -82,13 +90,18 @@ class Held(_Base):
         with self._in_time("writing to"):
             await super().send_packed_command(*args, **kwargs)
 
-    async def read_response(
+    def read_response(
         self, disable_decoding: bool = False, timeout: float | None = None, **kwargs: Any
-    ) -> Any:
+    ) -> Coroutine[Any, Any, Any]:
         if timeout is not None:
-            return await super().read_response(disable_decoding, timeout, **kwargs)
+            return self._plain_read(disable_decoding, timeout, **kwargs)
+        if self._limit:
+            return self._read_in_time(disable_decoding, **kwargs)
+        return self._plain_read(disable_decoding, **kwargs)
+
+    async def _read_in_time(self, *args: Any, **kwargs: Any) -> Any:
         with self._in_time("reading from"):
-            return await super().read_response(disable_decoding, **kwargs)
+            return await self._plain_read(*args, **kwargs)
 
     def _in_time(self, doing: str) -> AbstractContextManager[None]:
         if not self._limit or self._engine is None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import redis
 
@@ -35,6 +36,13 @@ else:
 class Held(_Base):
     """Whatever the kind of socket, the connection is the engine's, and waits while the server is busy."""
 
+    # How the library reads a response. Pipelines do that for each of their commands, so it is to cost little.
+    _plain_read: ClassVar[Callable[..., Any]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._plain_read = super(Held, cls).read_response
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.take(Options.out_of(kwargs))
         super().__init__(*args, **kwargs)
@@ -52,12 +60,14 @@ class Held(_Base):
         return sock
 
     def read_response(self, disable_decoding: bool = False, **kwargs: Any) -> Any:
+        if not kwargs:
+            return self._plain_read(disable_decoding)
         if "timeout" not in kwargs or self._sock is None:
-            return super().read_response(disable_decoding, **kwargs)
+            return self._plain_read(disable_decoding, **kwargs)
         sock: PatientSocket = self._sock
         sock.is_exact = True
         try:
-            return super().read_response(disable_decoding, **kwargs)
+            return self._plain_read(disable_decoding, **kwargs)
         finally:
             sock.is_exact = False
 
