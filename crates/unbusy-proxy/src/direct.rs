@@ -32,6 +32,9 @@ use crate::stream::Stream;
 use crate::sync;
 use crate::worker::Order;
 
+/// A signal that comes while the thread is awake does not end the sleep that follows. After so long a sleep its user looks for it.
+const LOOK_FOR_SIGNALS: Duration = Duration::from_millis(50);
+
 /// A connection to the server that its user drives: commands wait within its calls. See
 /// [`Proxy::connect_direct`](crate::Proxy::connect_direct).
 ///
@@ -47,6 +50,10 @@ pub struct Direct {
     end: Option<Ended>,
     /// Nothing was sent, and nothing was waited for, since it was driven.
     is_driven: bool,
+    /// Its user wants to look for signals.
+    looks: bool,
+    /// He was asked to, and called again at once.
+    has_looked: bool,
 }
 
 /// How it ended.
@@ -88,13 +95,24 @@ impl Direct {
     ) -> Self {
         let (client, server) = (Stream::Memory(Box::default()), Stream::Direct(server));
         let pair = Pair::new(Arc::clone(&shared), worker, client, server);
-        Self { pair, seat, shared, bell: Arc::default(), worker: orders, end: None, is_driven: false }
+        Self {
+            pair,
+            seat,
+            shared,
+            bell: Arc::default(),
+            worker: orders,
+            end: None,
+            is_driven: false,
+            looks: false,
+            has_looked: false,
+        }
     }
 
     /// Sends all of this, as far as the server takes it within the time; [`Direct::settle`] sends the rest.
     ///
     /// # Errors
-    /// `WouldBlock` when the time is over, `Interrupted` after a signal, and what the socket says.
+    /// `WouldBlock` when the time is over, `Interrupted` after a signal, and what the socket says. After `Interrupted` something else is
+    /// called at once, or [`Direct::step_back`] is.
     pub fn send(&mut self, bytes: &[u8], until: Option<Instant>) -> io::Result<()> {
         self.memory().sent_by_user(bytes);
         self.is_driven = false;
@@ -211,17 +229,30 @@ impl Direct {
     /// Drives the connection until this holds, or it has ended.
     fn wait(&mut self, until: Option<Instant>, is_done: impl Fn(&mut Self) -> bool) -> io::Result<()> {
         let result = self.try_wait(until, is_done);
-        if result.is_err() {
-            self.pair.step_back();
-            self.is_driven = false;
+        if result.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted) {
+            self.step_back();
         }
         result
+    }
+
+    /// From now on, calls that wait return `Interrupted` also if there may have been a signal that has not ended their sleep: once when
+    /// they have waited for a moment, and once after each time that something woke them.
+    pub fn look_for_signals(&mut self) {
+        self.looks = true;
+    }
+
+    /// Nobody is to wait for it at the gate while its user does not call it.
+    pub fn step_back(&mut self) {
+        self.pair.step_back();
+        self.is_driven = false;
+        self.has_looked = false;
     }
 
     fn try_wait(&mut self, until: Option<Instant>, is_done: impl Fn(&mut Self) -> bool) -> io::Result<()> {
         let waker = Arc::clone(&self.bell).into();
         let mut cx = Context::from_waker(&waker);
         let mut is_over = false;
+        let mut look = None;
         loop {
             if !std::mem::replace(&mut self.is_driven, true) {
                 self.drive(&mut cx);
@@ -232,10 +263,19 @@ impl Direct {
             if is_over {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let now = Instant::now();
+            if self.looks && !std::mem::take(&mut self.has_looked) {
+                look.get_or_insert_with(|| now + LOOK_FOR_SIGNALS);
+            }
+            if look.is_some_and(|look| look <= now) {
+                self.has_looked = true;
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let left = until.map(|until| until.saturating_duration_since(now));
+            let nap = left.into_iter().chain(look.map(|look| look - now)).min();
             self.is_driven = false;
             // What has come in no time is known only when the server was asked.
-            is_over = self.sleep(left)? && left == Some(Duration::ZERO);
+            is_over = self.sleep(nap)? && left == Some(Duration::ZERO);
         }
     }
 

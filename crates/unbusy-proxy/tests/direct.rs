@@ -235,6 +235,32 @@ fn it_becomes_a_socket_in_the_middle() {
 }
 
 #[test]
+fn its_user_looks_for_signals_after_it_was_awake() {
+    let server = Server::start(Flavor::Redis70);
+    let proxy = proxy_to(&server);
+    let mut direct = connect(&proxy);
+    let script = BusyScript::start(server.address(), SCRIPT);
+    script.wait_until_busy(server.address());
+    direct.look_for_signals();
+    direct.send(&encode(&["INCR", "n"]), None).expect("nobody knows yet");
+    let mut looked = 0;
+    let reply = loop {
+        match direct.fill(None) {
+            Ok(reply) => break reply,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Interrupted),
+        }
+        looked += 1;
+    };
+    assert_eq!(reply, b":1\r\n");
+    assert!(looked > 3, "{looked}");
+    direct.consume(4);
+    // Then nothing wakes it.
+    direct.send(&encode(&["BLPOP", "nothing", "0.5"]), None).expect("it is open");
+    assert_eq!(direct.fill(None).expect_err("it may have been woken before").kind(), ErrorKind::Interrupted);
+    assert_eq!(direct.fill(None).expect("it sleeps until then"), b"*-1\r\n");
+}
+
+#[test]
 fn a_server_that_closes_is_seen() {
     let server = Server::start(Flavor::Redis70);
     let proxy = proxy_to(&server);

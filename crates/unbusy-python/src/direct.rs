@@ -131,7 +131,8 @@ impl Direct {
 }
 
 impl Direct {
-    pub(crate) fn new(direct: unbusy_proxy::Direct, engine: Py<Engine>) -> Self {
+    pub(crate) fn new(mut direct: unbusy_proxy::Direct, engine: Py<Engine>) -> Self {
+        direct.look_for_signals();
         Self {
             ender: Mutex::new(Some(direct.ender())),
             inner: Mutex::new(Some(direct)),
@@ -169,7 +170,7 @@ impl Direct {
         if self.attempt(py, timeout, call)? { Ok(()) } else { Err(late(timeout)) }
     }
 
-    /// Calls this, without the interpreter's lock, until it has not been interrupted by a signal. `false`: the time is over.
+    /// Calls this, without the interpreter's lock, and again for as long as signals are all that it was interrupted for. `false`: the time is over.
     fn attempt(
         &self,
         py: Python<'_>,
@@ -183,11 +184,20 @@ impl Direct {
                 inner.as_mut().map(|direct| call(direct, until))
             });
             match result.ok_or_else(closed)? {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => py.check_signals()?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    py.check_signals().inspect_err(|_| self.step_back(py))?;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(os_error(&error)),
                 Ok(()) => return Ok(true),
             }
+        }
+    }
+
+    /// It is not called again at once.
+    fn step_back(&self, py: Python<'_>) {
+        if let Some(direct) = &mut *locked(py, &self.inner) {
+            direct.step_back();
         }
     }
 

@@ -220,18 +220,26 @@ def test_the_older_name_of_the_budget(one_server):
         client.ping()
 
 
-def test_ctrl_c_is_immediate(one_server):
+@pytest.mark.parametrize("ends_the_sleep", [True, False])
+def test_ctrl_c_is_immediate(one_server, ends_the_sleep):
+    """Also if the signal comes at a moment at which the thread that waits does not sleep."""
+
+    def send_signal():
+        if ends_the_sleep:
+            os.kill(os.getpid(), signal.SIGINT)
+        else:
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
     client = client_of(one_server)
     assert client.ping()
     # A shell lets its background jobs ignore it.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    with BusyScript(one_server):
+    with BusyScript(one_server, 2 * SCRIPT_MS):
         begun = time.monotonic()
-        timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
+        threading.Timer(0.1, send_signal).start()
         with pytest.raises(KeyboardInterrupt):
             client.incr("n")
-        assert time.monotonic() - begun < 0.5
+        assert time.monotonic() - begun < SCRIPT_MS / 1000
     signal.signal(signal.SIGINT, before)
     assert one_server.direct.get("n") is None
 
