@@ -44,14 +44,20 @@ if os.environ.get("UNBUSY_SUITE_INSTALL"):
     install_unbusy()
 
 
-def pytest_collection_finish():
+def pytest_collection_finish(session):
     """From now on the server may be busy: what the suite does before its tests could not bear it."""
-    open(events_file, "w").close()
+    with open(events_file, "w") as events:
+        for item in session.items:
+            events.write(json.dumps({"type": "test", "event": "started", "name": name(item)}) + "\n")
+
+
+def name(test):
+    return test.nodeid.removeprefix("tests/")
 
 
 def pytest_runtest_logreport(report):
     """A test passes if its setup and its teardown do, too."""
-    test = report.nodeid.removeprefix("tests/")
+    test = name(report)
     if report.failed:
         failed[test] = failed.get(test, "") + report.longreprtext
     if report.skipped:

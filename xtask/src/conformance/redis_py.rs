@@ -113,7 +113,8 @@ impl RedisPy {
     }
 
     /// Runs one file, or what the filter selects of it, and what fails of that again, twice at most, unless it was told BUSY:
-    /// on a machine that has other things to do as well, a test that measures time may fail for once. Returns a line of JSON for each test and try.
+    /// on a machine that has other things to do as well, a test that measures time may fail for once, or end all. Returns lines of JSON for each
+    /// test and try.
     fn test_file(&self, number: usize, way: Way, filter: Option<&str>) -> Result<String> {
         let file = &self.source.files[number];
         let folder = super::target(self.meeting.name())?.join(format!("{way:?}")).join(file);
@@ -129,6 +130,7 @@ impl RedisPy {
             // With the same scripts at the same times it would be the same again.
             let outcomes = self.try_tests(&tests, way, seed ^ ((number as u64) << 16), &folder)?;
             tests = results::may_be_chance(&outcomes);
+            tests.extend(results::unfinished(&outcomes));
             events += &outcomes;
             if tests.is_empty() {
                 break;

@@ -58,18 +58,32 @@ pub(super) fn may_be_chance(events: &str) -> Vec<String> {
     failed.map(|(test, ..)| test).collect()
 }
 
+/// The tests that were to be run and have not ended: some of redis-py end the whole process when their time is over.
+pub(super) fn unfinished(events: &str) -> BTreeSet<String> {
+    let (started, ended): (Vec<_>, Vec<_>) = all(events).partition(|event| event["event"] == "started");
+    let names = |events: &[Value]| -> BTreeSet<_> {
+        events.iter().filter_map(|event| event["name"].as_str().map(str::to_owned)).collect()
+    };
+    &names(&started) - &names(&ended)
+}
+
 /// The tests that ended, whether they passed, and what they said.
 fn read(events: &str) -> impl Iterator<Item = (String, bool, String)> {
-    events.lines().filter_map(|line| {
-        let event: Value = serde_json::from_str(line).ok()?;
+    all(events).filter_map(|event| {
         let passed = match event["event"].as_str()? {
             "ok" => true,
             "failed" | "timeout" => false,
             _ => return None,
         };
-        let test = event["name"].as_str().filter(|_| event["type"] == "test")?;
-        Some((test.to_owned(), passed, event["stdout"].as_str().unwrap_or_default().to_owned()))
+        let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
+        Some((text("name"), passed, text("stdout")))
     })
+}
+
+/// What was said of tests.
+fn all(events: &str) -> impl Iterator<Item = Value> {
+    let events = events.lines().filter_map(|line| serde_json::from_str(line).ok());
+    events.filter(|event: &Value| event["type"] == "test")
 }
 
 /// What a test does in one way but not in the first.
@@ -182,7 +196,7 @@ impl Display for Comparison {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{Comparison, Divergence, Results, may_be_chance};
+    use super::{Comparison, Divergence, Results, may_be_chance, unfinished};
     use crate::conformance::{Difference, Facts, LeftOut, Way};
 
     const EVENTS: &str = r#"{"type":"suite","event":"started","test_count":3}
@@ -213,6 +227,13 @@ mod tests {
         assert_eq!(may_be_chance(EVENTS), ["a::c"]);
         let busy = EVENTS.replace("no\"", "BUSY Redis is busy running a script.\"");
         assert!(may_be_chance(&busy).is_empty());
+    }
+
+    #[test]
+    fn tests_that_have_not_ended_are_known() {
+        assert!(unfinished(EVENTS).is_empty());
+        let killed = EVENTS.replace("\"ok\"", "\"started\"").replace("\"ignored\"", "\"started\"");
+        assert_eq!(unfinished(&killed).into_iter().collect::<Vec<_>>(), ["a::b", "a::d"]);
     }
 
     fn results(outcomes: &[(&str, bool)]) -> Results {
