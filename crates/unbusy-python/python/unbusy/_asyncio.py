@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         def _host_error(self) -> Any: ...
         async def connect(self) -> Any: ...
         async def send_packed_command(self, *args: Any, **kwargs: Any) -> Any: ...
-        def read_response(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]: ...
+        def read_response(self, *args: Any, **kwargs: Any) -> Any: ...
 
 else:
     _Base = object
@@ -50,7 +50,7 @@ class Held(_Base):
     """Whatever the kind of socket, the connection is the engine's, and waits while the server is busy."""
 
     # How the library reads a response. Pipelines do that for each of their commands, so it is to cost little.
-    _plain_read: ClassVar[Callable[..., Coroutine[Any, Any, Any]]]
+    _plain_read: ClassVar[Callable[..., Any]]
     # What is raised when the server is silent for too long.
     late: ClassVar[type[Exception]] = redis.TimeoutError
 
@@ -92,7 +92,7 @@ class Held(_Base):
 
     def read_response(
         self, disable_decoding: bool = False, timeout: float | None = None, **kwargs: Any
-    ) -> Coroutine[Any, Any, Any]:
+    ) -> Any:
         if timeout is not None:
             return self._plain_read(disable_decoding, timeout, **kwargs)
         if self._limit:
