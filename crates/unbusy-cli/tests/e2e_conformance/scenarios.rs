@@ -286,6 +286,17 @@ fn pubsub() -> Vec<Row> {
             "UNSUBSCRIBE of several in MULTI",
             &["SUBSCRIBE a b", "MULTI", "UNSUBSCRIBE", "INCR n", "EXEC", "INCR n", "PING"],
         ),
+        row(
+            "what is subscribed in MULTI can be unsubscribed there",
+            &["MULTI", "PSUBSCRIBE a", "UNSUBSCRIBE", "SUBSCRIBE b c", "PUNSUBSCRIBE", "INCR n", "EXEC"],
+        )
+        .then(&["UNSUBSCRIBE b c", "PING"]),
+        row("SSUBSCRIBE in MULTI", &["MULTI", "SSUBSCRIBE a b", "INCR n", "EXEC", "PING"]),
+        row(
+            "publishing to oneself in MULTI",
+            &["SUBSCRIBE a", "MULTI", "PUBLISH a hi", "INCR n", "PUBLISH a ho", "EXEC", "PING", "GET n"],
+        )
+        .resp3_only(),
         row("a big message", &["SUBSCRIBE a", "@PUBLISH a ", "PING"]).with_big_message(),
         row(
             "NOPERM, one for all names",
@@ -418,6 +429,26 @@ fn reply_modes() -> Vec<Row> {
             &["MULTI", "INCR n", "CLIENT REPLY SKIP", "EXEC", "PING", "PING x", "GET n"],
         ),
         row("ON in MULTI", &["MULTI", "CLIENT REPLY ON", "INCR n", "EXEC", "PING"]),
+        row(
+            "OFF in MULTI behind SUBSCRIBE",
+            &["MULTI", "SUBSCRIBE a b", "INCR n", "CLIENT REPLY OFF", "INCR n", "EXEC", "UNSUBSCRIBE a b"],
+        )
+        .then(&["CLIENT REPLY ON", "GET n"]),
+        row(
+            "SKIP in MULTI behind REPLCONF ACK",
+            &["MULTI", "REPLCONF ACK 1", "INCR n", "CLIENT REPLY SKIP", "INCR n", "EXEC", "PING", "PING x"],
+        ),
+        row(
+            "OFF in MULTI under WATCH",
+            &["WATCH k", "MULTI", "INCR n", "CLIENT REPLY OFF", "INCR n", "EXEC"],
+        )
+        .then(&["PING", "CLIENT REPLY ON", "GET n"])
+        .quiet_only(),
+        row(
+            "OFF and SUBSCRIBE in MULTI",
+            &["CLIENT REPLY OFF", "MULTI", "INCR n", "SUBSCRIBE a b", "INCR n", "EXEC", "UNSUBSCRIBE a b"],
+        )
+        .then(&["CLIENT REPLY ON", "GET n"]),
         row(
             "ON in MULTI while OFF",
             &[

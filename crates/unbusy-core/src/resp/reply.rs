@@ -107,7 +107,6 @@ pub struct ReplyScanner {
     line: [u8; NUMBER_LINE_MAX],
     line_len: u8,
     capture: bool,
-    extra: i64,
     split: bool,
     frame: Frame,
 }
@@ -120,7 +119,6 @@ impl Default for ReplyScanner {
             line: [0; NUMBER_LINE_MAX],
             line_len: 0,
             capture: false,
-            extra: 0,
             split: false,
             frame: Frame::default(),
         }
@@ -171,15 +169,6 @@ impl ReplyScanner {
         self.capture = on;
     }
 
-    /// The next frame, if it is an array, has so many elements more than its header says.
-    ///
-    /// A `SUBSCRIBE a b` inside a transaction answers twice, yet `EXEC` counts it as one
-    /// (redis `src/multi.c`, `execCommand`).
-    /// `REPLCONF ACK` is counted, yet not answered: a negative number.
-    pub const fn expect_extra(&mut self, elements: i64) {
-        self.extra = elements;
-    }
-
     /// The next frame, if it is an array, ends with its header; its elements follow as frames of their own.
     pub const fn split_array(&mut self) {
         self.split = true;
@@ -203,7 +192,6 @@ impl ReplyScanner {
                 State::Body { left, captured } => self.body(left, captured, &bytes[at..]),
             };
             if self.pending == 0 {
-                self.extra = 0;
                 return Ok(Scanned::Complete(at));
             }
         }
@@ -296,7 +284,6 @@ impl ReplyScanner {
         let count = if is_top && std::mem::take(&mut self.split) { 0 } else { number.max(0) as u64 };
         let elements = match kind {
             b'%' | b'|' => count * 2,
-            b'*' if is_top && number >= 0 => count.saturating_add_signed(std::mem::take(&mut self.extra)),
             _ => count,
         };
         // An attribute is no element itself; the value it describes is still to come.
@@ -380,23 +367,6 @@ mod tests {
         assert_eq!(complete(b"|1\r\n+a\r\n+b\r\n:3\r\n").kind, b':');
         assert_eq!(complete(b"*2\r\n*-1\r\n*1\r\n:1\r\n").count, 2, "not that of an element");
         assert_eq!(complete(b"*1\r\n+message\r\n").head(), b"", "messages begin with a bulk string");
-    }
-
-    #[test]
-    fn an_exec_array_may_overflow() {
-        let mut scanner = ReplyScanner::default();
-        scanner.expect_extra(1);
-        assert_eq!(scanner.scan(b"*1\r\n:1\r\n:2\r\n:3\r\n"), Ok(Scanned::Complete(12)));
-        assert_eq!(scanner.scan(b":3\r\n"), Ok(Scanned::Complete(4)), "only the next frame is extended");
-        for null in [&b"*-1\r\n"[..], b"_\r\n"] {
-            scanner.expect_extra(1);
-            assert_eq!(scanner.scan(null), Ok(Scanned::Complete(null.len())));
-            assert_eq!(
-                scanner.scan(b"*1\r\n:1\r\n:2\r\n"),
-                Ok(Scanned::Complete(8)),
-                "also if it is no array"
-            );
-        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The client side: which replies the client is owed, and in what form.
 
+use super::elements::Queue;
 use super::who::Who;
 use crate::command::{ReplyMode, Topic};
 
@@ -39,6 +40,12 @@ impl ClientSide {
         self.who = (who.user.is_some() || who.name.is_some()).then_some(who);
     }
 
+    /// EXEC or DISCARD: no transaction is open any more, and no key watched.
+    pub(super) fn end_transaction(&mut self) {
+        self.transaction = None;
+        self.watching = false;
+    }
+
     /// RESET (redis `src/networking.c`, `resetCommand`).
     pub(super) fn reset(&mut self) {
         *self = Self::default();
@@ -72,12 +79,8 @@ pub(super) struct Transaction {
     pub(super) too_large: bool,
     /// It queued a script.
     pub(super) has_script: bool,
-    /// Replies inside EXEC's array beyond the number in its header, or missing from it.
-    pub(super) extra: i64,
-    /// It queued CLIENT REPLY (Redis up to 7.x): the elements of EXEC's reply are muted one by one.
-    pub(super) changes_replies: bool,
-    /// Names subscribed in it.
-    pub(super) subscribed: u32,
+    /// What EXEC's reply depends on.
+    pub(super) queue: Queue,
 }
 
 /// How many subscriptions there are, as told by the confirmations.
@@ -106,12 +109,6 @@ impl Subscriptions {
             }
             Topic::Pattern => self.both = total,
         }
-    }
-
-    /// So many names were subscribed inside a transaction; the next confirmation corrects what was counted twice.
-    pub(super) fn add(&mut self, names: u32) {
-        self.channels += i64::from(names);
-        self.both += i64::from(names);
     }
 
     /// How many confirmations UNSUBSCRIBE without names brings: one per subscription of the kind, at least one.

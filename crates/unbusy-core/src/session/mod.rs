@@ -14,6 +14,7 @@
 //! is ever looked at as a whole.
 
 mod client;
+mod elements;
 mod lane;
 mod out;
 mod outcome;
@@ -29,9 +30,9 @@ use crate::gate::Ask;
 use crate::resp::{ReplyError, ReplyScanner, RequestError, args};
 use crate::{Cause, Company, Event, Policy, Time};
 use client::ClientSide;
+use elements::Elements;
 use lane::{Lane, SCOUT_BYTES_MAX};
 pub use out::{GivenUp, Out, Piece};
-use outcome::Elements;
 use ping::{Ahead, PING, Ping};
 use plan::{ERROR_HEAD_BYTES, Plan};
 
@@ -107,7 +108,7 @@ pub struct Session {
     flags: Flags,
     /// REPLCONF ACK commands sent, which are answered only when refused.
     unanswered: u32,
-    /// Elements of EXEC's reply that are still to come as frames of their own, and SKIP was among them.
+    /// EXEC's reply, while its elements come as frames of their own.
     elements: Option<Elements>,
     /// A command that is never answered is among those to be written.
     silent_in_flight: bool,

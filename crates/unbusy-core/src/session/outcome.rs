@@ -9,15 +9,6 @@ use crate::{Cause, Time};
 const QUEUED: &[u8] = b"+QUEUED\r\n";
 const PREVIOUS_ERRORS: &[u8] = b"-EXECABORT Transaction discarded because of previous errors.\r\n";
 
-/// The elements of EXEC's reply, when they are looked at one by one.
-#[derive(Debug)]
-pub(super) struct Elements {
-    pub(super) at: usize,
-    left: i64,
-    /// CLIENT REPLY SKIP was among them; it holds for the command behind EXEC.
-    pub(super) skip: bool,
-}
-
 /// What a rejection means for the gate. Without a cause it was EXEC that discarded a transaction of which commands had
 /// been rejected: EXEC itself was executed, so no script was running.
 fn tell(cause: Option<Cause>, sent: Time, out: &mut Out) {
@@ -144,31 +135,6 @@ impl Session {
             }
         }
         true
-    }
-
-    /// EXEC's header said how many elements follow.
-    pub(super) fn begin_elements(&mut self, out: &mut Out) {
-        let extra = self.client.transaction.as_ref().map_or(0, |transaction| transaction.extra);
-        let left = self.replies.frame().count + extra;
-        self.elements = Some(Elements { at: 0, left, skip: false });
-        if left <= 0 {
-            self.end_elements(out);
-        }
-    }
-
-    pub(super) fn end_element(&mut self, out: &mut Out) {
-        let Some(elements) = &mut self.elements else { return };
-        elements.at += 1;
-        elements.left -= 1;
-        if elements.left <= 0 {
-            self.end_elements(out);
-        }
-    }
-
-    pub(super) fn end_elements(&mut self, out: &mut Out) {
-        let skip = self.elements.take().is_some_and(|elements| elements.skip);
-        self.complete(false, true, out);
-        self.client.skip = skip && !self.client.muted;
     }
 
     pub(super) fn store_early(&mut self) {
@@ -344,7 +310,7 @@ impl Session {
             Kind::Empty => true,
             Kind::Unanswered => self.client.transaction.is_none(),
             // A second MONITOR is ignored (redis `src/replication.c`, `monitorCommand`).
-            Kind::Monitor => self.client.monitoring,
+            Kind::Monitor => self.client.monitoring && self.client.transaction.is_none(),
             _ => false,
         }
     }
@@ -357,7 +323,7 @@ impl Session {
             !is_error && !matches!(kind, Kind::Quit | Kind::Reset | Kind::Empty | Kind::Unanswered);
         if is_error {
             match kind {
-                Kind::Exec => self.end_transaction(false),
+                Kind::Exec => self.client.end_transaction(),
                 // Whether these make EXEC fail differs between versions; sent again they do the same again.
                 Kind::Multi | Kind::Watch => {}
                 _ => {
@@ -370,27 +336,16 @@ impl Session {
         }
         // Another user may be allowed to.
         self.flags.refuses_ping &= !matches!(kind, Kind::Identity(_) | Kind::Reset);
-        let count = u32::from(words).saturating_sub(1);
-        let subscriptions = &self.client.subscriptions;
         match (kind, &mut self.client.transaction) {
-            (Kind::Exec, _) => self.end_transaction(true),
-            (Kind::Discard, _) => {
-                self.client.transaction = None;
-                self.client.watching = false;
-            }
-            (Kind::Unanswered, Some(transaction)) => transaction.extra -= 1,
+            (Kind::Exec | Kind::Discard, _) => self.client.end_transaction(),
             (Kind::Reset, _) => {
                 self.client.reset();
                 self.flags.known = false;
             }
-            (Kind::Reply(_), Some(transaction)) => transaction.changes_replies = true,
-            (Kind::Script, Some(transaction)) => transaction.has_script = true,
-            (Kind::Subscribe(_), Some(transaction)) => {
-                transaction.extra += i64::from(count) - 1;
-                transaction.subscribed += count;
-            }
-            (Kind::Unsubscribe(topic), Some(transaction)) => {
-                transaction.extra += i64::from(if count > 0 { count } else { subscriptions.of(topic) }) - 1;
+            (Kind::Empty, _) => {}
+            (_, Some(transaction)) => {
+                transaction.has_script |= kind == Kind::Script;
+                transaction.queue.push(kind, words);
             }
             (Kind::Multi, None) => self.client.transaction = Some(Transaction::default()),
             (Kind::Watch, None) => self.client.watching = true,
@@ -399,17 +354,6 @@ impl Session {
             (Kind::Monitor, None) => self.client.monitoring = true,
             (Kind::Identity(Identity::Hello), None) => self.client.resp3 = self.replies.frame().kind == b'%',
             _ => {}
-        }
-    }
-
-    fn end_transaction(&mut self, accepted: bool) {
-        let frame = self.replies.frame();
-        // The null reply: a watched key changed, and nothing was executed.
-        let changed = self.client.watching && (frame.kind == b'_' || frame.count < 0);
-        self.client.watching = false;
-        let Some(transaction) = self.client.transaction.take() else { return };
-        if accepted && !changed {
-            self.client.subscriptions.add(transaction.subscribed);
         }
     }
 }

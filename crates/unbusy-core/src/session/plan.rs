@@ -85,7 +85,7 @@ impl Session {
     pub(super) fn begin(&mut self, bytes: &[u8], at: usize, out: &mut Out) -> Begin {
         let first = bytes[at];
         let current = self.current();
-        if let Some(plan) = self.plan_element() {
+        if let Some(plan) = self.plan_element(first) {
             return Begin::Frame(plan);
         }
         let streams = current == Some(Kind::Sync)
@@ -101,18 +101,10 @@ impl Session {
         let heads =
             self.client.resp3 || self.client.monitoring || self.client.subscriptions.any() || subscribes;
         self.replies.capture_heads(heads);
-        if current == Some(Kind::Exec)
-            && let Some(transaction) = &self.client.transaction
-        {
-            if first == b'*' && transaction.changes_replies && self.lane.kept > 0 {
-                self.replies.split_array();
-                return Begin::Frame(if self.client.muted || self.client.skip {
-                    Plan::MuteHeader
-                } else {
-                    Plan::Header
-                });
-            }
-            self.replies.expect_extra(transaction.extra);
+        if current == Some(Kind::Exec) && first == b'*' && self.splits_elements() {
+            self.replies.capture_heads(true);
+            self.replies.split_array();
+            return Begin::Frame(if self.client.muted { Plan::MuteHeader } else { Plan::Header });
         }
         Begin::Frame(self.plan_reply(first, out))
     }
@@ -346,22 +338,6 @@ impl Session {
         let subscriber = self.client.subscriptions.any() && !self.client.resp3;
         let ran = kind == Kind::Script && is_of_script(code, message) && !subscriber;
         if ran || !self.policy.strict { self.plan_executed_behind(out) } else { Plan::Again }
-    }
-
-    /// CLIENT REPLY takes effect in the middle of the reply that it is part of.
-    pub(super) fn plan_element(&mut self) -> Option<Plan> {
-        let elements = self.elements.as_mut()?;
-        // Behind MULTI come the queued commands in order.
-        match self.lane.entries.get(elements.at + 1).map(|entry| entry.command.kind) {
-            Some(Kind::Reply(ReplyMode::On)) => self.client.muted = false,
-            Some(Kind::Reply(ReplyMode::Off)) => self.client.muted = true,
-            Some(Kind::Reply(ReplyMode::Skip)) => {
-                elements.skip = true;
-                return Some(Plan::MuteElement);
-            }
-            _ => {}
-        }
-        Some(if self.client.muted || self.client.skip { Plan::MuteElement } else { Plan::Element })
     }
 }
 
