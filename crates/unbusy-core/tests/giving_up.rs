@@ -183,6 +183,43 @@ fn a_command_that_was_rejected_counts_from_then_whatever_came_between() {
     }
 }
 
+/// Otherwise a command that is tried again and again would wait for ever.
+#[test]
+fn the_budget_begins_with_the_first_rejection() {
+    let mut session = Session::new(Policy { max_wait: Duration::from_secs(1), ..Policy::default() });
+    session.client_bytes(b"GET k\r\n", Time::ZERO, &mut Out::default()).unwrap();
+    for millis in [0, 400, 800] {
+        let now = Time::from_nanos(millis * 1_000_000);
+        session.send(Pass::One, now);
+        session.wrote(session.outgoing().len(), &mut Out::default());
+        session.server_bytes(BUSY.as_bytes(), now, &mut Out::default()).unwrap();
+        assert_eq!(session.deadline(), Some(Time::from_nanos(1_000_000_000)), "rejected after {millis} ms");
+    }
+}
+
+/// It was not rejected meanwhile; but its budget is no longer for that if it was over already.
+#[test]
+fn a_command_that_waited_for_others_has_its_whole_budget_when_it_is_rejected() {
+    let at = |millis: u64| Time::from_nanos(millis * 1_000_000);
+    for (rejected, over) in [(500, 1500), (1200, 1000)] {
+        let mut session = Session::new(Policy { max_wait: Duration::from_secs(1), ..Policy::default() });
+        session.client_bytes(b"GET k\r\n", Time::ZERO, &mut Out::default()).unwrap();
+        session.wait_began(Time::ZERO);
+        session.send(Pass::One, at(rejected));
+        session.wrote(session.outgoing().len(), &mut Out::default());
+        session.server_bytes(BUSY.as_bytes(), at(rejected), &mut Out::default()).unwrap();
+        assert_eq!(session.deadline(), Some(at(over)), "rejected after {rejected} ms");
+    }
+}
+
+/// The answer is the client's, so nothing may stand behind it that could be executed while it is not.
+#[test]
+fn the_last_try_goes_alone_even_under_a_lease() {
+    let mut session = that_waited("GET a\r\nGET b\r\n");
+    session.send(Pass::Free, LATER);
+    assert_eq!(session.outgoing(), b"GET a\r\n");
+}
+
 /// What goes to the server when the client has sent these commands, what the client gets of the replies, and how many commands
 /// are given up.
 fn exchange(session: &mut Session, commands: &str, replies: &str) -> (String, String, u64) {

@@ -61,6 +61,19 @@ fn what_is_rejected_once_more_is_sent_once_more() {
     assert!(session.is_quiet());
 }
 
+/// More than that in all would be a hole.
+#[test]
+fn what_is_delivered_takes_none_of_the_room_for_early_replies() {
+    let large = format!("${}\r\n{}\r\n", 8 << 20, "x".repeat(8 << 20));
+    let mut session = relaxed();
+    for _ in 0..9 {
+        send(&mut session, &["GET a", "GET large"]);
+        assert_eq!(hear(&mut session, &format!("{BUSY}{large}")), "");
+        send(&mut session, &[]);
+        assert!(hear(&mut session, "$-1\r\n") == format!("$-1\r\n{large}"));
+    }
+}
+
 #[test]
 fn an_error_behind_a_rejected_command_is_an_answer() {
     let mut session = relaxed();

@@ -114,6 +114,17 @@ fn each_script_that_was_answered_is_told_of() {
 }
 
 #[test]
+fn none_is_told_of_twice() {
+    let mut session = that_sent(&["EVAL a 0"]);
+    session.wrote(session.outgoing().len(), &mut Out::default());
+    let mut out = Out::default();
+    session.server_bytes(b":1\r\n", Time::ZERO, &mut out).unwrap();
+    assert_eq!(out.scripts().count(), 1);
+    out.clear();
+    assert_eq!(out.scripts().count(), 0);
+}
+
+#[test]
 fn one_that_was_given_up_did_not_end() {
     let mut session = that_sent(&["EVAL a 0"]);
     hear(&mut session, BUSY);

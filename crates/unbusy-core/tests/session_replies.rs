@@ -774,6 +774,19 @@ const ROWS: &[(&str, &[Step])] = &[
         ],
     ),
     (
+        "an error of another code is none of REPLCONF ACK, which may still be refused",
+        &[
+            Ask(&["REPLCONF ACK 1", "GET k"]),
+            Say("-WRONGTYPE no string\r\n"),
+            Got("-WRONGTYPE no string\r\n"),
+            Quiet,
+        ],
+    ),
+    (
+        "whatever AUTH is answered is its reply, if no REPLCONF ACK was sent",
+        &[Ask(&["AUTH secret"]), Say("-NOAUTH no\r\n"), Got("-NOAUTH no\r\n"), Quiet],
+    ),
+    (
         "in a transaction SUBSCRIBE is queued, and muted like any other",
         &[
             Ask(&["CLIENT REPLY OFF"]),
@@ -1280,6 +1293,25 @@ fn between_the_lines_of_monitor_a_reply_proves_at_its_end() {
     assert!(!proves("+PONG\r") && proves("\n"));
 }
 
+#[test]
+fn a_reply_to_a_command_that_has_left_in_part_is_an_error() {
+    let mut session = Session::new(Policy::default());
+    session.client_bytes(&cmd("GET k"), NOW, &mut Out::default()).expect("the client is welcome");
+    session.send(Pass::Free, NOW);
+    session.wrote(session.outgoing().len() - 1, &mut Out::default());
+    let read = session.server_bytes(b"$1\r\nv\r\n", NOW, &mut Out::default());
+    assert_eq!(read, Err(SessionError::UnexpectedReply));
+}
+
+#[test]
+fn every_rejection_is_counted() {
+    let mut line = Line::new();
+    line.client(&cmd("GET k").repeat(3));
+    let mut out = Out::default();
+    line.session.server_bytes(BUSY_LINE.repeat(2).as_bytes(), NOW, &mut out).expect("they are replies");
+    assert_eq!(out.rejected, 2);
+}
+
 /// A long error is kept back no further than it takes to tell what it is, anything else not at all.
 #[test]
 fn replies_are_not_collected() {
@@ -1406,6 +1438,17 @@ fn a_command_beyond_the_servers_limit_is_refused_at_its_header() {
     let bytes = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$536870913\r\n";
     let result = session.client_bytes(bytes, NOW, &mut Out::default());
     assert!(matches!(result, Ok(Some(_)) | Err(SessionError::CommandTooLarge)), "{result:?}");
+}
+
+/// Nothing of the second word has come yet.
+#[test]
+fn a_command_is_refused_as_soon_as_its_headers_add_up_to_too_much() {
+    let mut session = Session::new(Policy::default());
+    let begin = format!("*3\r\n$3\r\nSET\r\n${}\r\n{}\r\n", 2 << 20, "k".repeat(2 << 20));
+    let result = session.client_bytes(begin.as_bytes(), NOW, &mut Out::default());
+    assert!(matches!(result, Ok(None)), "{result:?}");
+    let result = session.client_bytes(b"$536870912\r\n", NOW, &mut Out::default());
+    assert!(matches!(result, Err(SessionError::CommandTooLarge)), "{result:?}");
 }
 
 #[test]

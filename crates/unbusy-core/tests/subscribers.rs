@@ -35,6 +35,22 @@ fn subscriber() -> Session {
 }
 
 #[test]
+fn who_has_asked_to_be_subscribed_may_be_sent_messages() {
+    let unsubscribed = "*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n";
+    let mut session = Session::new(Policy::default());
+    for (command, asked, reply, subscribed) in [
+        ("PING\r\n", false, "+PONG\r\n", false),
+        ("SUBSCRIBE a\r\n", true, SUBSCRIBED, true),
+        ("UNSUBSCRIBE a\r\n", true, unsubscribed, false),
+    ] {
+        send(&mut session, command);
+        assert_eq!(session.is_subscribed(), asked, "{command:?} is sent");
+        hear(&mut session, reply);
+        assert_eq!(session.is_subscribed(), subscribed, "{command:?} is answered");
+    }
+}
+
+#[test]
 fn a_message_between_rejected_replies_is_delivered() {
     for cut in 1..MESSAGE.len() {
         let mut session = subscriber();

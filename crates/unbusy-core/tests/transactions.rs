@@ -229,6 +229,25 @@ fn an_exec_that_is_refused_for_another_reason_is_not_sent_again() {
     assert!(session.is_quiet());
 }
 
+/// Servers refuse them without a word about the transaction, which they execute.
+#[test]
+fn a_transaction_in_which_multi_or_watch_was_refused_is_sent_again_all_the_same() {
+    for (command, error) in [
+        ("MULTI\r\n", "-ERR MULTI calls can not be nested\r\n"),
+        ("WATCH k\r\n", "-ERR WATCH inside MULTI is not allowed\r\n"),
+    ] {
+        let mut session = Session::new(Policy::default());
+        play(&mut session, &[("MULTI", "+OK\r\n")]);
+        assert_eq!(send(&mut session, command), command);
+        assert_eq!(hear(&mut session, error).0, error);
+        play(&mut session, &[("INCR n", "+QUEUED\r\n")]);
+        send(&mut session, "EXEC\r\n");
+        let abort = format!("-EXECABORT Transaction discarded because of: {}", &REJECTION[1..]);
+        assert_eq!(hear(&mut session, &abort), (String::new(), true));
+        assert!(session.is_held());
+    }
+}
+
 /// It cannot be kept to be sent again, so its client is told what the server says.
 #[test]
 fn a_transaction_beyond_the_limit_is_not_sent_again() {

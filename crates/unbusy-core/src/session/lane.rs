@@ -547,6 +547,13 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_answered_takes_no_room() {
+        let mut lane = sent(4000);
+        lane.pop_many(3999);
+        assert!(lane.has_room());
+    }
+
     /// Its memory has a limit of its own.
     #[test]
     fn what_is_kept_of_a_transaction_takes_no_room() {
@@ -556,8 +563,8 @@ mod tests {
             lane.keep();
         }
         push_and_send(&mut lane, 4000);
-        assert!(lane.has_room());
+        assert!(lane.has_room() && lane.fits_window(1000));
         push_and_send(&mut lane, 1000);
-        assert!(!lane.has_room());
+        assert!(!lane.has_room() && !lane.fits_window(1000));
     }
 }
