@@ -8,7 +8,7 @@ use std::process::Command;
 use common::{outcome, unbusy};
 
 /// A wrong value for every setting that is more than a file's name.
-const WRONG: [(&str, &str); 27] = [
+const WRONG: [(&str, &str); 28] = [
     ("listen", "6380"),
     ("listen", "127.0.0.1:6380,localhost"),
     ("listen", "*:6380"),
@@ -27,6 +27,7 @@ const WRONG: [(&str, &str); 27] = [
     ("ordering", "lax"),
     ("connect-timeout", "0s"),
     ("threads", "0"),
+    ("io", "io_uring"),
     ("max-connections", "many"),
     ("drain", "30"),
     ("allow-remote", "maybe"),

@@ -113,6 +113,17 @@ pub enum Ordering {
     Relaxed,
 }
 
+/// How workers read and write. What is promised does not depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Io {
+    /// As usual: `epoll` on Linux.
+    Epoll,
+    /// Linux's `io_uring`; where it is not to be had the proxy does not start.
+    Uring,
+    /// `io_uring` where it is to be had.
+    Auto,
+}
+
 /// All settings of a proxy.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -141,6 +152,8 @@ pub struct Config {
     pub ordering: Ordering,
     /// Worker threads; at least one.
     pub threads: usize,
+    /// How they read and write.
+    pub io: Io,
     /// Clients served at the same time; others are refused with an error.
     pub max_connections: usize,
     /// How long connecting to the server may take.
@@ -170,6 +183,7 @@ impl Default for Config {
             kill: None,
             ordering: Ordering::Strict,
             threads: std::thread::available_parallelism().map_or(1, |n| n.get().min(4)),
+            io: Io::Epoll,
             max_connections: 10_000,
             connect_timeout: Duration::from_secs(5),
             drain: Duration::from_secs(30),

@@ -33,6 +33,7 @@ mod threshold;
 mod timer;
 mod tls;
 mod upstream;
+mod uring;
 mod worker;
 
 use std::io;
@@ -50,7 +51,7 @@ use unbusy_core::{Event, Policy};
 #[cfg(feature = "admin")]
 pub use admin::CONNECTIONS_MAX as ADMIN_CONNECTIONS_MAX;
 pub use config::{
-    Address, BusyThreshold, Config, HoldKinds, KillPolicy, ListenerTls, Ordering, Upstream, UpstreamTls,
+    Address, BusyThreshold, Config, HoldKinds, Io, KillPolicy, ListenerTls, Ordering, Upstream, UpstreamTls,
 };
 pub use connecting::Connecting;
 pub use direct::{Direct, Ender};
@@ -123,6 +124,11 @@ pub enum StartError {
         /// What is wrong with it.
         reason: String,
     },
+    /// There is no `io_uring`, which was asked for.
+    #[error(
+        "cannot use io_uring: {0}; it needs Linux 6.1, and a sandbox that allows it: use --io epoll, or --io auto"
+    )]
+    Uring(#[source] io::Error),
     /// The system refused a thread or an event queue.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] io::Error),
@@ -191,7 +197,8 @@ impl Proxy {
             connector: Arc::new(Connector::new(&config.upstream, config.connect_timeout)?),
             tls: config.listener_tls.as_ref().map(tls::acceptor).transpose()?,
         };
-        let workers = (0..threads).map(|index| worker::start(index, context.clone()));
+        let has_ring = uring::is_wanted(config.io).map_err(StartError::Uring)?;
+        let workers = (0..threads).map(|index| worker::start(index, has_ring, context.clone()));
         let workers = workers.collect::<io::Result<Vec<_>>>()?;
         let door = Door {
             shared: Arc::clone(&context.shared),

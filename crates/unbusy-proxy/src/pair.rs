@@ -415,7 +415,8 @@ impl Pair {
             if self.server_deaf {
                 return false;
             }
-            if self.session.needs_lease() {
+            let needs_lease = self.session.needs_lease();
+            if needs_lease {
                 let now = sync::now();
                 look.now = Some(now);
                 if !self.is_free(now) {
@@ -425,7 +426,14 @@ impl Pair {
                     }
                 }
             }
-            let written = match self.server.poll_write(cx, self.session.outgoing()) {
+            let outgoing = self.session.outgoing();
+            let written = if needs_lease {
+                // The lease was looked at for this moment.
+                self.server.poll_write_now(cx, outgoing)
+            } else {
+                self.server.poll_write(cx, outgoing)
+            };
+            let written = match written {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(written)) => written,
                 Poll::Ready(Err(_)) => {

@@ -12,6 +12,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
 use crate::direct::{Memory, Socket};
+use crate::uring;
 
 /// A connection to a client or to the server.
 pub(crate) enum Stream {
@@ -21,6 +22,8 @@ pub(crate) enum Stream {
     /// The client that drives the connection itself, and its server.
     Memory(Box<Memory>),
     Direct(Socket),
+    /// Any of the first two, on the worker's ring.
+    Ring(uring::Socket),
 }
 
 /// What is known of the peer's end.
@@ -44,6 +47,7 @@ impl Stream {
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Memory(memory) => memory.read(buffer).map(Ok),
             Self::Direct(socket) => socket.read(buffer),
+            Self::Ring(socket) => socket.read(cx, buffer),
         }
     }
 
@@ -52,6 +56,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.peer_addr().ok(),
             Self::Tls(stream) => stream.get_ref().0.peer_addr().ok(),
+            Self::Ring(socket) => socket.peer(),
             Self::Unix(_) | Self::Memory(_) | Self::Direct(_) => None,
         }
     }
@@ -65,6 +70,7 @@ impl Stream {
             Self::Tls(_) => false,
             Self::Memory(memory) => memory.is_read(),
             Self::Direct(socket) => socket.is_dry(),
+            Self::Ring(socket) => socket.is_dry(cx),
         }
     }
 
@@ -73,7 +79,17 @@ impl Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Memory(_) | Self::Direct(_) => self.poll_write_vectored(cx, &[IoSlice::new(bytes)]),
+            Self::Memory(_) | Self::Direct(_) | Self::Ring(_) => {
+                self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+            }
+        }
+    }
+
+    /// Writes to the kernel before it returns; a ring would gather it for a moment.
+    pub(crate) fn poll_write_now(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Ring(socket) => socket.write_now(cx, bytes),
+            _ => self.poll_write(cx, bytes),
         }
     }
 
@@ -88,13 +104,15 @@ impl Stream {
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Self::Memory(memory) => Poll::Ready(Ok(memory.write(slices))),
             Self::Direct(socket) => socket.write(slices),
+            Self::Ring(socket) => socket.write(cx, slices),
         }
     }
 
-    /// Only TLS keeps bytes of its own that must be pushed out.
+    /// Only TLS keeps bytes of its own that must be pushed out; a ring sends them by itself, but not at once.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Ring(socket) => socket.flush(cx),
             Self::Tcp(_) | Self::Unix(_) | Self::Memory(_) | Self::Direct(_) => Poll::Ready(Ok(())),
         }
     }
@@ -106,6 +124,7 @@ impl Stream {
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Memory(_) => Poll::Ready(Ok(())),
             Self::Direct(socket) => Poll::Ready(SockRef::from(&*socket).shutdown(Shutdown::Write)),
+            Self::Ring(socket) => socket.shutdown(cx),
         }
     }
 
@@ -117,6 +136,7 @@ impl Stream {
             Self::Unix(stream) => SockRef::from(stream),
             Self::Tls(stream) => SockRef::from(stream.get_ref().0),
             Self::Direct(socket) => SockRef::from(socket),
+            Self::Ring(socket) => return socket.hang_up(),
             Self::Memory(_) => return,
         };
         // The peer may have been first.
@@ -136,6 +156,7 @@ impl Stream {
             Self::Tcp(stream) => std::pin::pin!(stream.ready(both)).poll(cx),
             Self::Unix(stream) => std::pin::pin!(stream.ready(both)).poll(cx),
             Self::Tls(stream) => std::pin::pin!(stream.get_ref().0.ready(both)).poll(cx),
+            Self::Ring(socket) => return socket.peer_closed(),
             // Who drives it is there.
             Self::Memory(_) | Self::Direct(_) => return Closed::No,
         };

@@ -19,6 +19,7 @@ use crate::serve::{Seat, refuse_unreached, serve};
 use crate::shared::{Shared, Stage};
 use crate::stream::Stream;
 use crate::upstream::{self, Connector};
+use crate::uring;
 
 /// A connection on its way to a worker.
 pub(crate) enum Accepted {
@@ -56,12 +57,29 @@ pub(crate) struct Context {
 }
 
 /// Starts worker number `index`.
-pub(crate) fn start(index: usize, context: Context) -> io::Result<Worker> {
+pub(crate) fn start(index: usize, has_ring: bool, context: Context) -> io::Result<Worker> {
     let (orders, inbox) = mpsc::unbounded_channel();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let thread = thread::Builder::new()
-        .name(format!("unbusy-{index}"))
-        .spawn(move || runtime.block_on(work(index, context, inbox)))?;
+    let (ready, started) = std::sync::mpsc::sync_channel(1);
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    if has_ring {
+        runtime.on_thread_park(uring::turn);
+    }
+    let runtime = runtime.enable_all().build()?;
+    let thread = thread::Builder::new().name(format!("unbusy-{index}")).spawn(move || {
+        runtime.block_on(async {
+            let begun = if has_ring { uring::start() } else { Ok(()) };
+            let goes_on = begun.is_ok();
+            // Whoever does not wait for it any more has given up the whole proxy.
+            let _ = ready.send(begun);
+            if goes_on {
+                work(index, context, inbox).await;
+            }
+        });
+        // First the connections, then the ring that they are on.
+        drop(runtime);
+        uring::stop();
+    })?;
+    started.recv().map_err(io::Error::other)??;
     Ok(Worker { orders, thread })
 }
 
@@ -160,6 +178,7 @@ async fn begin(accepted: Accepted, context: Context, worker: usize) -> io::Resul
     }
     match (server, caller) {
         (Ok(server), caller) => {
+            let (client, server) = (uring::adopt(client)?, uring::adopt(server)?);
             if let Some((outer, caller)) = caller {
                 caller.tell(Ok(outer));
             }

@@ -49,6 +49,11 @@ pub(crate) struct EngineArgs {
     #[arg(long, value_name = "NUMBER", help_heading = "Limits", allow_hyphen_values = true)]
     threads: Option<String>,
 
+    /// How sockets are read and written: epoll, uring (Linux's io_uring, for less of the processor's time) or auto: uring where
+    /// it is to be had [default: epoll]
+    #[arg(long, value_name = "epoll|uring|auto", help_heading = "Limits")]
+    io: Option<String>,
+
     #[command(flatten)]
     tls: UpstreamTlsArgs,
 
@@ -110,6 +115,7 @@ impl EngineArgs {
                 .one("ordering", self.ordering.as_ref(), parse::ordering)?
                 .unwrap_or(default.ordering),
             threads: from.one("threads", self.threads.as_ref(), parse::threads)?.unwrap_or(default.threads),
+            io: from.one("io", self.io.as_ref(), parse::io)?.unwrap_or(default.io),
             connect_timeout: timeout.unwrap_or(default.connect_timeout),
             ..default
         })

@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use unbusy_proxy::{Address, BusyThreshold, Ordering};
+use unbusy_proxy::{Address, BusyThreshold, Io, Ordering};
 
 use crate::logging::Format;
 
@@ -97,6 +97,15 @@ pub(crate) fn verbosity(text: &str) -> Parsed<u8> {
 
 pub(crate) fn threads(text: &str) -> Parsed<usize> {
     number(text, 1024).ok_or_else(|| "not a number of threads from 1 to 1024; write it like 4".to_owned())
+}
+
+pub(crate) fn io(text: &str) -> Parsed<Io> {
+    match text {
+        "epoll" => Ok(Io::Epoll),
+        "uring" => Ok(Io::Uring),
+        "auto" => Ok(Io::Auto),
+        _ => Err("not a way to read and write sockets; write epoll, uring or auto".to_owned()),
+    }
 }
 
 pub(crate) fn connections(text: &str) -> Parsed<usize> {

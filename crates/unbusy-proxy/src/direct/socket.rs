@@ -27,7 +27,9 @@ impl Socket {
             Stream::Tcp(stream) => (OwnedFd::from(stream.into_std()?), false),
             Stream::Unix(stream) => (OwnedFd::from(stream.into_std()?), true),
             Stream::Direct(socket) => return Ok(socket),
-            Stream::Tls(_) | Stream::Memory(_) => return Err(io::ErrorKind::Unsupported.into()),
+            Stream::Tls(_) | Stream::Memory(_) | Stream::Ring(_) => {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
         };
         Ok(Self { stream: Arc::new(fd.into()), is_unix, dry: false, full: false })
     }
