@@ -123,7 +123,7 @@ impl CostsArgs {
     }
 
     fn program(&self, peer: &'static Peer) -> Result<PathBuf> {
-        if peer.name == UNBUSY {
+        if peers::is_ours(peer.name) {
             return unbusy(self.binary.as_deref());
         }
         ensure!(self.workers == 1 || !peer.one_worker, "it has one worker, whatever is asked");

@@ -15,7 +15,7 @@ struct Step {
     usual: bool,
 }
 
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 16] = [
     usual("servers", "the servers to test with are there", servers::fetch_all),
     usual("fmt", "the code is formatted", fmt),
     usual("clippy", "no lint has anything to say", clippy),
@@ -23,6 +23,7 @@ const STEPS: [Step; 15] = [
     usual("deny", "licences and sources of the dependencies are welcome", deny::policy),
     usual("advisories", "no dependency has a known weakness", deny::advisories),
     usual("test", "all tests in Rust but the documentation's", test),
+    usual("uring", "the proxy does on io_uring what it does otherwise, where there is that", uring),
     usual("doctest", "the examples in the documentation", doctest),
     usual("instructions", "no command costs more instructions than it did", instructions::check),
     usual("python", "scenarios with Python clients, and some of redis-py's own tests", python),
@@ -120,10 +121,35 @@ fn doc() -> Result<()> {
 }
 
 fn test() -> Result<()> {
-    // nextest keeps tests with servers apart and stops one that hangs (.config/nextest.toml), but not all have it.
-    let nextest = shell::succeeds(&mut shell::cargo(&["nextest", "--version"]));
-    let args: &[&str] = if nextest { &["nextest", "run"] } else { &["test", "--lib", "--bins", "--tests"] };
+    let args: &[&str] =
+        if has_nextest() { &["nextest", "run"] } else { &["test", "--lib", "--bins", "--tests"] };
     shell::run(shell::cargo(args).args(shell::TESTED))
+}
+
+/// It keeps tests with servers apart and stops one that hangs (.config/nextest.toml), but not all have it.
+fn has_nextest() -> bool {
+    shell::succeeds(&mut shell::cargo(&["nextest", "--version"]))
+}
+
+/// Those of the proxy's tests in which much depends on its sockets.
+const OF_SOCKETS: [&str; 4] = ["e2e_hostile", "e2e_leaving", "e2e_lifecycle", "proxy"];
+
+fn uring() -> Result<()> {
+    if let Err(error) = unbusy_uring::Ring::new() {
+        eprintln!("left out, since there is no io_uring here: {error}");
+        return Ok(());
+    }
+    let mut tests = if has_nextest() {
+        let names = OF_SOCKETS.map(|name| format!("binary({name})")).join(" | ");
+        let mut tests = shell::cargo(&["nextest", "run", "-E"]);
+        tests.arg(names);
+        tests
+    } else {
+        let mut tests = shell::cargo(&["test"]);
+        tests.args(OF_SOCKETS.iter().flat_map(|name| ["--test", name]));
+        tests
+    };
+    shell::run(tests.args(shell::TESTED).env("UNBUSY_IO", "uring"))
 }
 
 fn doctest() -> Result<()> {

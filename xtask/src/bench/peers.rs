@@ -58,8 +58,9 @@ pub(super) struct Launch<'a> {
 
 pub(super) const HAPROXY: &str = "haproxy";
 pub(super) const UNBUSY: &str = "unbusy";
+pub(super) const UNBUSY_ON_URING: &str = "unbusy --io uring";
 
-pub(super) static PEERS: [Peer; 7] = [
+pub(super) static PEERS: [Peer; 8] = [
     Peer {
         name: HAPROXY,
         source: Source::Debian(&haproxy::PROGRAM),
@@ -116,6 +117,14 @@ pub(super) static PEERS: [Peer; 7] = [
         unix: Unix::Both,
         one_worker: false,
     },
+    Peer {
+        name: UNBUSY_ON_URING,
+        source: Source::Own("unbusy-cli", "unbusy"),
+        launch: launch_unbusy_on_uring,
+        version: None,
+        unix: Unix::Both,
+        one_worker: false,
+    },
 ];
 
 /// For the option `--peer`.
@@ -126,6 +135,11 @@ pub(super) fn names() -> PossibleValuesParser {
 /// The one that all is about.
 pub(super) fn unbusy() -> &'static Peer {
     PEERS.iter().find(|peer| peer.name == UNBUSY).expect("unbusy is in the list")
+}
+
+/// Whether this is the one that all is about, in one way or another.
+pub(super) fn is_ours(name: &str) -> bool {
+    [UNBUSY, UNBUSY_ON_URING].contains(&name)
 }
 
 impl Peer {
@@ -185,5 +199,11 @@ fn launch_unbusy(launch: &Launch<'_>) -> Result<Command> {
     command.args(["proxy", "--listen", &listen, "--upstream", &upstream]);
     command.args(["--threads", &launch.workers.to_string()]);
     command.args(["--max-connections", &launch.clients.to_string()]);
+    Ok(command)
+}
+
+fn launch_unbusy_on_uring(launch: &Launch<'_>) -> Result<Command> {
+    let mut command = launch_unbusy(launch)?;
+    command.args(["--io", "uring"]);
     Ok(command)
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::{
     page::write,
-    peers::UNBUSY,
+    peers,
     plot::{self, Bar, Group},
     results::Results,
     rig::DIRECT,
@@ -37,7 +37,7 @@ fn cpu(results: &Results) -> Vec<Group> {
         let bars = measured.names().filter(|name| *name != DIRECT).filter_map(|name| {
             let ratio = measured.cpu_to_haproxy(name)?;
             let range = Some((ratio.min, ratio.max)).filter(|(min, max)| min < max);
-            Some(Bar { label: name, value: ratio.median, range, ours: name == UNBUSY })
+            Some(Bar { label: name, value: ratio.median, range, ours: peers::is_ours(name) })
         });
         Group { title: measured.case.title().replace('`', ""), bars: bars.collect() }
     });
@@ -47,7 +47,7 @@ fn cpu(results: &Results) -> Vec<Group> {
 fn memory(results: &Results) -> Group {
     let bars = results.proxies().into_iter().filter_map(|name| {
         let value = results.memory(name)?;
-        Some(Bar { label: name, value, range: None, ours: name == UNBUSY })
+        Some(Bar { label: name, value, range: None, ours: peers::is_ours(name) })
     });
     Group { title: String::new(), bars: bars.collect() }
 }

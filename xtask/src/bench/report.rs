@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{
-    peers::{HAPROXY, UNBUSY},
+    peers::{self, HAPROXY},
     results::{Measured, Results},
     rig::DIRECT,
     spread::Spread,
@@ -110,6 +110,6 @@ fn header(f: &mut Formatter<'_>, first: &str, titles: impl Iterator<Item = Strin
 }
 
 fn row(f: &mut Formatter<'_>, name: &str, cells: impl Iterator<Item = String>) -> fmt::Result {
-    let name = if name == UNBUSY { format!("**{name}**") } else { name.to_owned() };
+    let name = if peers::is_ours(name) { format!("**{name}**") } else { name.to_owned() };
     writeln!(f, "| {name} | {} |", cells.collect::<Vec<_>>().join(" | "))
 }
