@@ -5,13 +5,17 @@
     reason = "telling what was measured is what this program is for"
 )]
 
+mod curve;
+
 use std::{
+    fs,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use curve::Curve;
 use testkit::{BusyScript, Flavor, Proxy, Server, encode};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -36,14 +40,16 @@ const PINGS: u32 = 200;
 ///
 /// Scripts of 3 s make a server with a threshold of 100 ms busy. Meanwhile each of so many connections sends one INCR, at a moment
 /// of its own. Measured is the time from the script's end, as its own client sees it, to the answer: with the home remedy (try
-/// again after 2 s), through unbusy, and through unbusy with the script sent through it as well. The floor is one round trip.
+/// again after 2 s), through unbusy, and through unbusy with the script sent through it as well. The floor is one round trip; and
+/// what the machine needs for so many commands in any case show those that are all sent at once, without a script.
 #[derive(Parser)]
 #[command(
     bin_name = "cargo xtask waiting",
     after_help = "\
 Examples:
   cargo xtask waiting
-  cargo xtask waiting --connections 10,1000 --rounds 5 --server redis-7.0"
+  cargo xtask waiting --connections 10,1000 --rounds 5 --server redis-7.0
+  cargo xtask waiting --connections 1000 --plot release.svg"
 )]
 struct Args {
     /// How many connections wait.
@@ -58,6 +64,9 @@ struct Args {
     /// Also print each time that was measured, in milliseconds: a line for each way, number of connections and round.
     #[arg(long)]
     raw: bool,
+    /// Draw how many have been answered over the time, all rounds together, into this file (SVG); with one number of connections.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// The command `unbusy`; the chore fills it in.
     #[arg(long, hide = true)]
     unbusy: PathBuf,
@@ -70,16 +79,28 @@ enum Way {
     Polling,
     /// The script goes through unbusy, which sees it end.
     Through,
+    /// No script, no unbusy: all send at the same moment.
+    AtOnce,
+    /// The same through unbusy.
+    AtOnceThrough,
 }
 
 impl Way {
-    const ALL: [Self; 3] = [Self::Remedy, Self::Polling, Self::Through];
+    const ALL: [Self; 5] = [Self::Remedy, Self::Polling, Self::Through, Self::AtOnce, Self::AtOnceThrough];
+    /// Those with a script.
+    const WAITING: usize = 3;
+
+    const fn has_proxy(self) -> bool {
+        !matches!(self, Self::Remedy | Self::AtOnce)
+    }
 
     const fn name(self) -> &'static str {
         match self {
             Self::Remedy => "home remedy",
             Self::Polling => "unbusy",
             Self::Through => "unbusy, script through it",
+            Self::AtOnce => "no script: all at once, directly",
+            Self::AtOnceThrough => "no script: all at once, through unbusy",
         }
     }
 }
@@ -99,11 +120,15 @@ impl Run {
 
 fn main() -> Result<()> {
     let args = Args::parse();
+    ensure!(
+        args.plot.is_none() || args.connections.len() == 1,
+        "--plot draws one number of connections; add for example --connections 1000"
+    );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     println!("| connections | way | half of them after | 99% after | all after | rejected by the server |");
     println!("|--:|---|--:|--:|--:|--:|");
     for &connections in &args.connections {
-        let mut runs: [Vec<Run>; 3] = Default::default();
+        let mut runs: [Vec<Run>; 5] = Default::default();
         let mut floor = Vec::new();
         for round in 0..args.rounds as usize {
             for turn in 0..Way::ALL.len() {
@@ -127,10 +152,27 @@ fn main() -> Result<()> {
         for (way, runs) in Way::ALL.iter().zip(&runs) {
             tell(connections, way.name(), runs);
         }
+        if let Some(file) = &args.plot {
+            let plot = curve::draw(
+                &format!("{connections} connections: answered since the script's end"),
+                &curves(&runs),
+            );
+            fs::write(file, plot).with_context(|| format!("cannot write {}", file.display()))?;
+        }
         floor.sort_unstable();
         println!("| {connections} | floor: one round trip | {} ms | | | |", millis(floor[floor.len() / 2]));
     }
     Ok(())
+}
+
+/// All rounds together.
+fn curves(runs: &[Vec<Run>]) -> Vec<Curve> {
+    let curves = Way::ALL.iter().zip(runs).take(Way::WAITING).map(|(way, runs)| {
+        let mut after: Vec<_> = runs.iter().flat_map(|run| run.after.iter().copied()).collect();
+        after.sort_unstable();
+        Curve { name: way.name(), after }
+    });
+    curves.collect()
 }
 
 /// Medians of the rounds.
@@ -161,18 +203,19 @@ async fn measure(args: &Args, way: Way, connections: usize) -> Result<(Run, Dura
         .arg("--maxclients")
         .arg((connections + 100).to_string())
         .start();
-    let count = if way == Way::Remedy { 0 } else { connections.div_ceil(CONNECTIONS_PER_PROXY) };
+    let count = if way.has_proxy() { connections.div_ceil(CONNECTIONS_PER_PROXY) } else { 0 };
     let proxies: Vec<_> = (0..count).map(|_| Proxy::start(&args.unbusy, &server.url(), &[])).collect();
-    let addresses: Vec<_> = match way {
-        Way::Remedy => vec![server.address()],
-        Way::Polling | Way::Through => proxies.iter().map(Proxy::address).collect(),
-    };
+    let addresses: Vec<_> =
+        if way.has_proxy() { proxies.iter().map(Proxy::address).collect() } else { vec![server.address()] };
     let mut streams = Vec::new();
     for number in 0..connections {
         let stream = connect(addresses[number % addresses.len()]).await;
         streams.push(stream.with_context(|| format!("connection {number} of {connections}"))?);
     }
     let round_trip = round_trip(&mut streams[0]).await?;
+    if matches!(way, Way::AtOnce | Way::AtOnceThrough) {
+        return Ok((at_once(streams).await?, round_trip));
+    }
     let before = server.rejections();
     let script = BusyScript::start(if way == Way::Through { addresses[0] } else { server.address() }, SCRIPT);
     let start = Instant::now();
@@ -189,6 +232,21 @@ async fn measure(args: &Args, way: Way, connections: usize) -> Result<(Run, Dura
     }
     after.sort_unstable();
     Ok((Run { after, rejected: server.rejections() - before }, round_trip))
+}
+
+/// What the machine needs for so many commands in any case.
+async fn at_once(streams: Vec<TcpStream>) -> Result<Run> {
+    let start = Instant::now() + FIRST;
+    let mut asking = JoinSet::new();
+    for stream in streams {
+        asking.spawn(wait(stream, start.into(), false));
+    }
+    let mut after = Vec::new();
+    while let Some(answered) = asking.join_next().await {
+        after.push(answered??.saturating_duration_since(start));
+    }
+    after.sort_unstable();
+    Ok(Run { after, rejected: 0 })
 }
 
 async fn connect(address: &str) -> Result<TcpStream> {
