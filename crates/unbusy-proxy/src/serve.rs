@@ -44,7 +44,7 @@ pub(crate) async fn serve(pair: &mut Pair, shared: Arc<Shared>, connector: Arc<C
     pair.leave();
     let client = &mut pair.client;
     match end {
-        End::Closed if backlog.is_empty() => {}
+        End::Closed if backlog.is_empty() => Box::pin(flush(client)).await,
         End::Closed => Box::pin(say(client, backlog)).await,
         End::Refused(reason) => {
             shared.arrivals.unreached.fetch_add(1, Relaxed);
@@ -75,6 +75,13 @@ pub(crate) async fn refuse(client: &mut Stream, mut before: Vec<u8>, reason: &st
     let reason = reason.replace(['\r', '\n'], " ");
     before.extend_from_slice(format!("-ERR unbusy: {reason}\r\n").as_bytes());
     say(client, before).await;
+}
+
+/// What a ring has taken for the client is still sent, if the client takes it in time.
+async fn flush(client: &mut Stream) {
+    let flushed = std::future::poll_fn(|cx| client.poll_flush(cx));
+    // The client may be gone.
+    let _ = tokio::time::timeout(LAST_WORD_WAIT, flushed).await;
 }
 
 /// Writes last bytes, then reads until the client closes: closing on unread bytes would reset the connection and take

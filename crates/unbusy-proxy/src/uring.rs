@@ -37,12 +37,17 @@ pub(crate) fn start() -> io::Result<()> {
         reason = "unsound only for what may change its descriptor, which an owned one does not"
     )]
     let completions = AsyncFd::with_interest(unbusy_uring::start()?, Interest::READABLE)?;
-    tokio::spawn(async move {
-        // That the runtime has been woken is enough: it turns the ring before it sleeps again.
-        while let Ok(mut ready) = completions.readable().await {
-            ready.clear_ready();
+    tokio::spawn(std::future::poll_fn(move |cx| {
+        // Usually the runtime turns the ring before it sleeps, and that it has been woken is enough. But it may never sleep.
+        while let Poll::Ready(ready) = completions.poll_read_ready(cx) {
+            match ready {
+                Ok(mut ready) => ready.clear_ready(),
+                Err(_) => return Poll::Ready(()),
+            }
         }
-    });
+        unbusy_uring::hand_over(cx);
+        Poll::Pending
+    }));
     Ok(())
 }
 

@@ -19,6 +19,6 @@ mod linux;
 mod nowhere;
 
 #[cfg(target_os = "linux")]
-pub use linux::{Ring, Socket, adopt, is_started, start, stop, turn};
+pub use linux::{Ring, Socket, adopt, hand_over, is_started, start, stop, turn};
 #[cfg(not(target_os = "linux"))]
-pub use nowhere::{Ring, Socket, adopt, is_started, start, stop, turn};
+pub use nowhere::{Ring, Socket, adopt, hand_over, is_started, start, stop, turn};

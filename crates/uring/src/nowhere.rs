@@ -39,6 +39,9 @@ pub const fn is_started() -> bool {
 pub const fn turn() {}
 
 /// Does nothing.
+pub const fn hand_over(_: &mut Context<'_>) {}
+
+/// Does nothing.
 pub const fn stop() {}
 
 /// Gives the descriptor back.

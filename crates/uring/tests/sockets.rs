@@ -142,6 +142,23 @@ fn what_must_not_wait_is_there_without_a_turn_and_behind_what_could_wait() {
 }
 
 #[test]
+fn what_was_written_reaches_the_peer_of_a_loop_that_never_rests() {
+    let Some(ring) = Loop::start() else { return };
+    let (socket, mut peer) = pair();
+    peer.set_nonblocking(true).expect("a socket");
+    let waker = ring.waker();
+    let mut messenger = Context::from_waker(&waker);
+    unbusy_uring::hand_over(&mut messenger);
+    for round in 1..=3 {
+        let write = socket.poll_write(&mut Context::from_waker(Waker::noop()), &[IoSlice::new(b"x")]);
+        assert!(write.is_ready());
+        assert_eq!(ring.woken.0.load(SeqCst), round, "the messenger is not called");
+        unbusy_uring::hand_over(&mut messenger);
+        assert_eq!(peer.read(&mut [0; 8]).expect("a byte"), 1);
+    }
+}
+
+#[test]
 fn large_things_go_to_and_fro_whole() {
     let Some(ring) = Loop::start() else { return };
     let (socket, mut peer) = pair();
@@ -276,6 +293,25 @@ fn what_was_written_arrives_although_its_socket_is_dropped() {
         std::thread::sleep(A_WHILE);
     }
     assert_eq!(reader.join().expect("no panic").expect("closed"), b"+OK\r\n");
+}
+
+#[test]
+fn flushing_waits_for_a_peer_that_takes_nothing() {
+    let Some(ring) = Loop::start() else { return };
+    let (socket, mut peer) = pair();
+    let mut context = Context::from_waker(Waker::noop());
+    let mut sent = 0;
+    while socket.poll_write(&mut context, &[IoSlice::new(&[7; 4000])]).is_ready() {
+        sent += 4000;
+        unbusy_uring::turn();
+    }
+    assert!(socket.poll_flush(&mut context).is_pending(), "there is no room for all of it");
+    let reader = std::thread::spawn(move || {
+        let mut bytes = vec![0; sent];
+        peer.read_exact(&mut bytes).map(|()| peer)
+    });
+    ring.until(|cx| socket.poll_flush(cx)).expect("sent");
+    reader.join().expect("no panic").expect("all that was written");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod socket;
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::task::Context;
 
 pub use ring::Ring;
 pub use socket::Socket;
@@ -32,6 +33,12 @@ pub fn start() -> io::Result<OwnedFd> {
 /// happens in a thread without a ring.
 pub fn turn() {
     RING.with_borrow_mut(|ring| ring.as_mut().map(Ring::turn));
+}
+
+/// Hands over to the kernel what was written, for a task that is woken when there is something to hand over: a loop whose other
+/// tasks never rest would take no [`turn`]. Readers that were woken keep what they have not read yet.
+pub fn hand_over(cx: &mut Context<'_>) {
+    RING.with_borrow_mut(|ring| ring.as_mut().map(|ring| ring.hand_over(cx)));
 }
 
 /// Whether this thread has a ring.

@@ -6,6 +6,7 @@ mod writing;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Waker};
 
 use io_uring::types::{CancelBuilder, Fd};
 use io_uring::{IoUring, opcode, squeue};
@@ -69,6 +70,8 @@ pub struct Ring {
     /// Got something that may still be unread.
     noted: Vec<usize>,
     starved: Vec<usize>,
+    /// Woken when there is something to hand over.
+    messenger: Option<Waker>,
     pub(crate) id: u32,
 }
 
@@ -90,8 +93,8 @@ impl Ring {
         let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         io.submitter().register_eventfd(bell.as_raw_fd())?;
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let (slots, noted, starved) = (Slab::new(), Vec::new(), Vec::new());
-        Ok(Self { io, bell, inbox, outbox: Outbox::new(), slots, noted, starved, id })
+        let (slots, noted, starved, messenger) = (Slab::new(), Vec::new(), Vec::new(), None);
+        Ok(Self { io, bell, inbox, outbox: Outbox::new(), slots, noted, starved, messenger, id })
     }
 
     /// Becomes readable when there is something for the next [`turn`](crate::turn).
@@ -120,6 +123,15 @@ impl Ring {
             if self.io.submission().is_empty() {
                 return;
             }
+        }
+    }
+
+    /// Hands over what there is, and has the task woken when there is something again.
+    pub(crate) fn hand_over(&mut self, cx: &Context<'_>) {
+        self.submit();
+        self.reap();
+        if !self.messenger.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.messenger = Some(cx.waker().clone());
         }
     }
 
@@ -178,6 +190,11 @@ impl Ring {
     }
 
     fn push(&mut self, request: &squeue::Entry) {
+        if self.io.submission().is_empty()
+            && let Some(messenger) = &self.messenger
+        {
+            messenger.wake_by_ref();
+        }
         #[expect(unsafe_code)]
         // SAFETY: descriptors and buffers of a request live until its completion: a slot with requests keeps both
         // (`Slot::is_in_use`), and `drop` ends all requests before it frees anything.
