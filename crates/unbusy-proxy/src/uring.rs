@@ -59,8 +59,8 @@ pub(crate) fn adopt(stream: Stream) -> io::Result<Stream> {
         Stream::Unix(stream) => (OwnedFd::from(stream.into_std()?), true),
         stream => return Ok(stream),
     };
-    match unbusy_uring::adopt(fd) {
-        Ok(socket) => Ok(Stream::Ring(Socket(socket))),
+    match Socket::on_ring(fd) {
+        Ok(socket) => Ok(Stream::Ring(socket)),
         Err(fd) if is_unix => UnixStream::from_std(fd.into()).map(Stream::Unix),
         Err(fd) => TcpStream::from_std(fd.into()).map(Stream::Tcp),
     }
@@ -69,6 +69,11 @@ pub(crate) fn adopt(stream: Stream) -> io::Result<Stream> {
 pub(crate) struct Socket(unbusy_uring::Socket);
 
 impl Socket {
+    /// On this thread's ring; gives it back if there is none.
+    pub(crate) fn on_ring(fd: OwnedFd) -> Result<Self, OwnedFd> {
+        unbusy_uring::adopt(fd).map(Self)
+    }
+
     pub(crate) fn read(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let read = self.0.poll_read(cx, buffer.initialize_unfilled());
         read.map_ok(|count| buffer.advance(count))

@@ -3,7 +3,8 @@
 //! A thread that called [`start`] has a ring. What is written to its sockets is gathered, and goes to the kernel with one
 //! call of [`turn`], together with whatever came meanwhile; the usual way is two system calls for each write and each
 //! read. [`turn`] wakes the tasks that wait for something that came, so it belongs where the event loop would sleep
-//! otherwise. While the loop sleeps, [`Ring::completions`] tells it when there is something for the next turn.
+//! otherwise. While the loop sleeps, what [`start`] gave back tells it when there is something for the next turn. A loop that may
+//! never sleep has a task that calls [`hand_over`].
 //!
 //! * **Reading**: a socket that has been read once is received from until somebody does not take what came. The kernel
 //!   chooses among buffers that all sockets of the thread share (`inbox.rs`), so one that is silent costs no buffer.

@@ -112,38 +112,44 @@ impl Ring {
         Socket { key: self.slots.insert(Slot::new(fd)), ring: self.id }
     }
 
-    /// Requests go, and completions come, until nothing is left to hand over.
+    /// Before the thread sleeps.
     pub(crate) fn turn(&mut self) {
         self.set_unread_aside();
-        loop {
-            self.feed_starved();
-            self.submit();
-            self.reap();
-            // The kernel's flag for work to be done can stay set when there is none, so the bell is relied on for that.
-            if self.io.submission().is_empty() {
-                return;
-            }
-        }
+        self.exchange();
     }
 
     /// Hands over what there is, and has the task woken when there is something again.
     pub(crate) fn hand_over(&mut self, cx: &Context<'_>) {
-        self.submit();
-        self.reap();
+        self.exchange();
+        if !self.io.submission().is_empty() {
+            cx.waker().wake_by_ref();
+        }
         if !self.messenger.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.messenger = Some(cx.waker().clone());
         }
     }
 
-    fn submit(&mut self) {
+    /// Requests go, and completions come, until nothing is left to hand over, or the kernel takes nothing for now.
+    fn exchange(&mut self) {
+        loop {
+            self.feed_starved();
+            let taken = self.submit();
+            self.reap();
+            // The kernel's flag for work to be done can stay set when there is none, so the bell is relied on for that.
+            if taken == 0 || self.io.submission().is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// How many requests the kernel took. What it did not take stays queued.
+    fn submit(&mut self) -> usize {
         let idle = {
             let requests = self.io.submission();
             requests.is_empty() && !requests.taskrun() && !requests.cq_overflow()
         };
-        if !idle {
-            // What was not taken stays queued, and is handed over again as soon as completions have been taken.
-            let _ = self.io.submit();
-        }
+        // It fails when completions must be taken first, or memory is missing.
+        if idle { 0 } else { self.io.submit().unwrap_or(0) }
     }
 
     fn reap(&mut self) {
