@@ -6,6 +6,8 @@
 mod by_user;
 mod client;
 mod gate;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::future::Future;
