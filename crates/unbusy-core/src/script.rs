@@ -137,6 +137,11 @@ impl Sent {
         self.is_of(cause) && self.age(since) >= threshold
     }
 
+    /// The same of one that was answered at `answered` already: nothing that began later has run for the threshold.
+    pub fn was_suspect(&self, cause: Cause, threshold: Duration, answered: Time, since: Time) -> bool {
+        self.is_suspect(cause, threshold, answered) && since - answered < threshold
+    }
+
     /// How long ago it was sent.
     pub fn age(&self, now: Time) -> Duration {
         now - self.at

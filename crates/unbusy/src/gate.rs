@@ -40,10 +40,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 pub(crate) struct Gate {
     address: String,
     free_until: AtomicU64,
     lease_width: AtomicU64,
+    /// Zero, if it is not known.
+    threshold: AtomicU64,
     proof_wanted_after: AtomicU64,
     busy: AtomicBool,
     /// `unbusy_core::Policy::one_read`, which is taken to be so until the server has told.
@@ -101,6 +107,7 @@ impl Gate {
             address: address.to_owned(),
             free_until: AtomicU64::new(0),
             lease_width: AtomicU64::new(0),
+            threshold: AtomicU64::new(0),
             proof_wanted_after: AtomicU64::new(0),
             busy: AtomicBool::new(false),
             one_read: AtomicBool::new(true),
@@ -154,6 +161,11 @@ impl Gate {
 
     pub(crate) fn is_busy(&self) -> bool {
         self.busy.load(Relaxed)
+    }
+
+    /// After how long a script makes the server busy; zero, if that is not known.
+    pub(crate) fn threshold(&self) -> Duration {
+        Duration::from_nanos(self.threshold.load(Relaxed))
     }
 
     /// How long a lease runs from the sending of its proof.
@@ -307,12 +319,12 @@ impl Gate {
         let tickets: Vec<_> = inner.gate.woken().collect();
         woken.extend(tickets.into_iter().filter_map(|ticket| inner.forget(ticket)));
         let events: Vec<_> = inner.gate.events().collect();
+        self.threshold.store(nanos(inner.gate.threshold().unwrap_or_default()), Relaxed);
         let began = self.look_for_culprit(&mut inner, &events, now);
         let listeners = if events.is_empty() { Vec::new() } else { inner.listeners.clone() };
         inner.episode = inner.gate.busy().map(|_| inner.episode.unwrap_or(now));
         self.free_until.store(inner.gate.free_until().as_nanos(), Relaxed);
-        let width = u64::try_from(inner.gate.lease_width().as_nanos()).unwrap_or(u64::MAX);
-        self.lease_width.store(width, Relaxed);
+        self.lease_width.store(nanos(inner.gate.lease_width()), Relaxed);
         self.proof_wanted_after.store(inner.gate.proof_wanted_after().as_nanos(), Relaxed);
         self.busy.store(inner.episode.is_some(), Relaxed);
         inner.deadline = deadline;
@@ -341,8 +353,7 @@ impl Gate {
         });
         inner.untold = began.or(inner.untold);
         let (cause, since) = inner.untold?;
-        let threshold = inner.gate.threshold().unwrap_or_default();
-        let suspect = self.running.suspect(cause, threshold, since, inner.gate.proved());
+        let suspect = self.running.suspect(cause, self.threshold(), since, inner.gate.proved());
         let is_clear = suspect.as_ref().is_none_or(|suspect| suspect.is_only);
         let is_told = is_clear || now - since >= SUSPICION || inner.gate.busy().is_none();
         is_told.then(|| {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use unbusy_core::{Cause, Company, Sent, Time};
 
 use crate::gate::Gate;
-use crate::sync::{AtomicU64, Mutex, MutexGuard};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, now};
 
 /// Whose connection it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,9 @@ struct Calls {
     /// One whose caller is gone, or whose connection, and which may run on: the oldest, as long as nothing that was sent later
     /// was executed.
     left: Option<Call>,
+    /// One that was executed, and when it was answered. BUSY may be read only after that: the oldest, as long as nothing that
+    /// began later can have made the server busy.
+    over: Option<(Call, Time)>,
 }
 
 /// What may have made the server busy.
@@ -49,7 +52,7 @@ pub(crate) struct Suspect {
 
 impl Running {
     pub(crate) const fn new() -> Self {
-        let calls = Calls { awaited: BTreeMap::new(), left: None };
+        let calls = Calls { awaited: BTreeMap::new(), left: None, over: None };
         Self { calls: Mutex::new(calls), numbers: AtomicU64::new(0) }
     }
 
@@ -69,9 +72,13 @@ impl Running {
     ) -> Option<Suspect> {
         let calls = self.calls();
         let left = calls.left.iter().filter(|call| call.script.at >= proved);
-        let mut suspects = (calls.awaited.values().map(|call| (call, false)))
+        let over = (calls.over.iter())
+            .filter(|(call, answered)| call.script.was_suspect(cause, threshold, *answered, since));
+        let unanswered = (calls.awaited.values().map(|call| (call, false)))
             .chain(left.map(|call| (call, true)))
             .filter(|(call, _)| call.script.is_suspect(cause, threshold, since));
+        // What goes on being unanswered is likelier than what is over.
+        let mut suspects = unanswered.chain(over.map(|(call, _)| (call, false)));
         let (first, is_left) = suspects.next()?;
         let mut suspect = Suspect { script: first.script.clone(), is_left, is_only: true };
         for (other, _) in suspects {
@@ -93,12 +100,37 @@ impl Running {
     }
 }
 
+impl Calls {
+    fn note_left(&mut self, call: Call, proved: Time) {
+        if call.script.at >= proved && self.left.as_ref().is_none_or(|left| left.script.at < proved) {
+            self.left = Some(call);
+        }
+    }
+
+    fn note_over(&mut self, call: Call, threshold: Duration, now: Time) {
+        let stands = self.over.as_ref().is_some_and(|(_, answered)| now - *answered < threshold);
+        if call.script.age(now) >= threshold && !stands {
+            self.over = Some((call, now));
+        }
+    }
+}
+
+/// How a script ended, as far as its sender can know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Nobody waits for it any more; it may run on.
+    Left,
+    /// It was not executed, or not wholly.
+    Refused,
+    Executed,
+}
+
 /// A script of this process is in flight: when it is answered, BUSY may be over. If this is dropped before that, the script may
 /// run on.
 pub(crate) struct ScriptInFlight<'g> {
     gate: &'g Arc<Gate>,
     number: u64,
-    answered: bool,
+    end: End,
 }
 
 impl<'g> ScriptInFlight<'g> {
@@ -107,21 +139,23 @@ impl<'g> ScriptInFlight<'g> {
         let number = gate.running.number();
         gate.running.calls().awaited.insert(number, Call { line, script });
         gate.script_sent();
-        Self { gate, number, answered: false }
+        Self { gate, number, end: End::Left }
     }
 
-    pub(crate) fn answered(mut self) {
-        self.answered = true;
+    pub(crate) fn ended(mut self, end: End) {
+        self.end = end;
     }
 }
 
 impl Drop for ScriptInFlight<'_> {
     fn drop(&mut self) {
-        let proved = if self.answered { Time::NEVER } else { self.gate.proved() };
+        // Before the lock, since the gate looks for suspects under its own.
+        let proved = if self.end == End::Left { self.gate.proved() } else { Time::NEVER };
         let mut calls = self.gate.running.calls();
-        let call = calls.awaited.remove(&self.number).filter(|call| call.script.at >= proved);
-        if call.is_some() && calls.left.as_ref().is_none_or(|left| left.script.at < proved) {
-            calls.left = call;
+        match (calls.awaited.remove(&self.number), self.end) {
+            (Some(call), End::Left) => calls.note_left(call, proved),
+            (Some(call), End::Executed) => calls.note_over(call, self.gate.threshold(), now()),
+            _ => {}
         }
         drop(calls);
         self.gate.script_answered();

@@ -12,7 +12,7 @@ use unbusy_core::command::Command;
 use unbusy_core::{Cause, Company, Script, Sent};
 
 use super::Gate;
-use crate::running::ScriptInFlight;
+use crate::running::{End, ScriptInFlight};
 use crate::sync::{now, thread};
 use crate::visit::{Admission, Visit};
 
@@ -191,5 +191,45 @@ fn an_episode_is_told_of_soon_though_two_scripts_may_be_at_fault() {
         }
         assert!(now() >= began + super::SUSPICION, "either might have been rejected yet");
         drop(scripts);
+    });
+}
+
+#[test]
+fn a_script_is_suspected_though_its_answer_was_read_before_busy() {
+    try_orders(Duration::MAX, |gate, _| {
+        let is_suspected = || {
+            let suspect = gate.running.suspect(Cause::Function, gate.threshold(), now(), now());
+            suspect.is_some_and(|suspect| suspect.is_only && !suspect.is_left)
+        };
+        gate.set_threshold(100 * MS);
+        for (end, lasted, since_then, expected) in [
+            (End::Executed, 100 * MS, 99 * MS, true),
+            (End::Executed, 99 * MS, MS, false),
+            (End::Executed, 100 * MS, 100 * MS, false),
+            (End::Refused, 100 * MS, MS, false),
+        ] {
+            let script = script(gate);
+            pause(lasted);
+            script.ended(end);
+            pause(since_then);
+            assert_eq!(is_suspected(), expected, "{end:?} {lasted:?} {since_then:?}");
+            pause(100 * MS);
+        }
+    });
+}
+
+/// Others that were sent with it, and waited for it, are answered with it.
+#[test]
+fn of_several_that_were_answered_at_once_the_first_is_suspected() {
+    try_orders(Duration::MAX, |gate, _| {
+        gate.set_threshold(100 * MS);
+        let (first, began) = (script(gate), now());
+        pause(MS);
+        let second = script(gate);
+        pause(100 * MS);
+        first.ended(End::Executed);
+        second.ended(End::Executed);
+        let suspect = gate.running.suspect(Cause::Function, gate.threshold(), now(), now()).unwrap();
+        assert_eq!(suspect.script.at, began);
     });
 }

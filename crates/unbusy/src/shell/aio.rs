@@ -11,7 +11,7 @@ use super::redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value, cmd};
 use unbusy_core::command::Command;
 use unbusy_core::{Script, Time};
 
-use super::batch::{Batch, Turn, drive_batch, goes_straight, is_all_good, scripts_among};
+use super::batch::{Batch, Turn, drive_batch, goes_straight, scripts_among};
 use super::call::{Call, Step, Verdict, drive_call};
 use super::lease::wait_for_lease;
 use super::patience::Patience;
@@ -241,7 +241,7 @@ impl<L: Link> Connection<L> {
         {
             let replies = in_time!(door, now(), link.commands(pipeline, 0, pipeline.len()));
             door.note_answer(mark, &replies);
-            if is_all_good(&replies) {
+            if reply::is_good(&replies) {
                 door.prove(begun, || seen_through(link, last));
                 return replies;
             }

@@ -393,11 +393,6 @@ pub(crate) fn goes_straight(
     commands.try_fold(plain(first)?, |_, command| plain(command))
 }
 
-/// Whether no command of a pipeline that went straight needs a closer look.
-pub(crate) fn is_all_good(replies: &RedisResult<Vec<Value>>) -> bool {
-    replies.as_ref().is_ok_and(|values| !values.iter().any(|value| matches!(value, Value::ServerError(_))))
-}
-
 /// Those scripts of a pipeline, each with its place in it, that are among the chosen commands.
 pub(crate) fn scripts_among<'a>(
     scripts: &[(usize, Script<'a>)],

@@ -14,7 +14,7 @@ use unbusy_core::command::Command;
 use unbusy_core::resp::{RequestScanner, args, whole_request};
 use unbusy_core::{Script, Time};
 
-use super::batch::{Batch, Turn, drive_batch, goes_straight, is_all_good, scripts_among};
+use super::batch::{Batch, Turn, drive_batch, goes_straight, scripts_among};
 use super::call::{Call, Step, Verdict, drive_call};
 use super::lease::wait_for_lease;
 use super::reply;
@@ -175,7 +175,7 @@ impl<C: ConnectionLike> ConnectionLike for Connection<C> {
         let read = split(packed).map(|range| range.map(|range| Command::read(&packed[range])));
         if let Some(last) = goes_straight(door, begun, packed.len() as u64, read) {
             let replies = inner.req_packed_commands(packed, offset, count);
-            if is_all_good(&replies) {
+            if reply::is_good(&replies) {
                 door.prove(begun, || last);
                 return replies;
             }

@@ -4,18 +4,36 @@ use super::redis::{RedisError, RedisResult, Value};
 use unbusy_core::command::Kind;
 use unbusy_core::{Cause, aborted, rejected};
 
-use crate::running::ScriptInFlight;
+use crate::running::{End, ScriptInFlight};
 
-/// Whether a reply needs no closer look: no error of any kind.
-pub(crate) const fn is_good(reply: &RedisResult<Value>) -> bool {
-    matches!(reply, Ok(value) if !matches!(value, Value::ServerError(_)))
+/// What a command or a pipeline is answered.
+pub(crate) trait Answer {
+    fn has_error(&self) -> bool;
+}
+
+impl Answer for Value {
+    fn has_error(&self) -> bool {
+        matches!(self, Self::ServerError(_))
+    }
+}
+
+impl Answer for Vec<Value> {
+    fn has_error(&self) -> bool {
+        self.iter().any(Answer::has_error)
+    }
+}
+
+/// Whether an answer needs no closer look: no error of any kind.
+pub(crate) fn is_good<T: Answer>(answer: &RedisResult<T>) -> bool {
+    answer.as_ref().is_ok_and(|answer| !answer.has_error())
 }
 
 /// What came back for something with scripts in it, if it had any. If the connection failed meanwhile, they may run on.
-pub(crate) fn end_script<T>(running: Option<ScriptInFlight<'_>>, reply: &RedisResult<T>) {
-    let failed = reply.as_ref().is_err_and(RedisError::is_io_error);
-    if let Some(running) = running.filter(|_| !failed) {
-        running.answered();
+pub(crate) fn end_script<T: Answer>(running: Option<ScriptInFlight<'_>>, answer: &RedisResult<T>) {
+    match running {
+        Some(running) if is_good(answer) => running.ended(End::Executed),
+        Some(running) if !answer.as_ref().is_err_and(RedisError::is_io_error) => running.ended(End::Refused),
+        _ => {}
     }
 }
 
