@@ -168,6 +168,22 @@ fn a_function_is_named() {
     }
 }
 
+/// A client that gives up sooner than the server answers BUSY, as those with short time-outs do.
+#[test]
+fn one_whose_client_has_left_is_named() {
+    on_every_server(|server, proxy| {
+        let sha = sha1(server, busy_lua());
+        let mut client = Client::connect(proxy.address());
+        let address = client.local_address();
+        client.send_cmd(&["EVALSHA", &sha, "0", SCRIPT_MILLIS]);
+        thread::sleep(Duration::from_millis(30));
+        drop(client);
+        wait_until_busy(server.address());
+        let line = meet(proxy, 0);
+        assert!(line.contains(&sha) && line.contains(&address), "{}: {line}", server.flavor());
+    });
+}
+
 /// Twenty clients with a script or a function each, of which one after the other is slow.
 #[test]
 fn among_many_scripts_and_functions_the_slow_one_is_named() {
