@@ -191,7 +191,8 @@ struct Stage {
 
 impl Stage {
     fn new(flavor: Flavor, password: bool) -> Self {
-        let mut builder = Server::builder(flavor).threshold(THRESHOLD);
+        let mut builder =
+            Server::builder(flavor).threshold(THRESHOLD).arg("--notify-keyspace-events").arg("KEA");
         if flavor != Flavor::Redis62 {
             builder = builder.arg("--enable-debug-command").arg("yes");
         }

@@ -273,6 +273,33 @@ fn pubsub() -> Vec<Row> {
             &["SUBSCRIBE a b", "PUBLISH a x", "PUBLISH b y", "SET k v", "PUBLISH a z", "GET k"],
         )
         .resp3_only(),
+        row(
+            "hearing of what oneself pops, up to Redis 7.0 in the middle of the reply",
+            &[
+                "PSUBSCRIBE __key*",
+                "ZADD z 1 a 2 b 3 c",
+                "ZPOPMIN z 2",
+                "GET k",
+                "BZPOPMIN z 1",
+                "PING",
+                "INCR n",
+            ],
+        )
+        .resp3_only(),
+        row(
+            "hearing of what oneself pops in MULTI",
+            &[
+                "PSUBSCRIBE __key*",
+                "ZADD z 1 a 2 b",
+                "MULTI",
+                "ZPOPMIN z 2",
+                "INCR n",
+                "EXEC",
+                "PING",
+                "GET n",
+            ],
+        )
+        .resp3_only(),
         row("in MULTI the EXEC array overflows", &["MULTI", "SUBSCRIBE a b", "PING", "EXEC", "PING x"]),
         row(
             "in MULTI with messages",

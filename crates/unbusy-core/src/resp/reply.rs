@@ -286,8 +286,9 @@ impl ReplyScanner {
             b'%' | b'|' => count * 2,
             _ => count,
         };
-        // An attribute is no element itself; the value it describes is still to come.
-        let own = u64::from(kind != b'|');
+        // An attribute is no element itself; the value it describes is still to come. Nor is a push: up to Redis 7.0 what ZPOPMIN
+        // and others publish to their own client comes in the middle of their reply (redis `src/t_zset.c`, `genericZpopCommand`).
+        let own = u64::from(is_top || !matches!(kind, b'|' | b'>'));
         self.pending = self.pending.checked_add(elements).ok_or(ReplyError::BadLength)? - own;
         self.state = State::Type;
         Ok(())
@@ -347,6 +348,8 @@ mod tests {
             b"*2\r\n*2\r\n:1\r\n*0\r\n$2\r\nok\r\n",
             b"|1\r\n+ttl\r\n:10\r\n$1\r\nx\r\n",
             b"*1\r\n|1\r\n+a\r\n+b\r\n:1\r\n",
+            b"*2\r\n>1\r\n+a\r\n:1\r\n>1\r\n>0\r\n+a\r\n:2\r\n",
+            b"|1\r\n+a\r\n+b\r\n>1\r\n>1\r\n:1\r\n:2\r\n",
         ] {
             complete(frame);
         }
@@ -399,8 +402,11 @@ mod tests {
         ];
         leaf.prop_recursive(4, 20, 5, |inner| {
             (prop_oneof![Just('*'), Just('~'), Just('>')], proptest::collection::vec(inner, 0..5)).prop_map(
-                |(kind, items)| {
-                    let mut frame = format!("{kind}{}\r\n", items.len()).into_bytes();
+                |(kind, mut items): (char, Vec<Vec<u8>>)| {
+                    // One behind the last element would be a frame of its own.
+                    while items.pop_if(|item| item[0] == b'>').is_some() {}
+                    let count = items.iter().filter(|item| item[0] != b'>').count();
+                    let mut frame = format!("{kind}{count}\r\n").into_bytes();
                     frame.extend(items.concat());
                     frame
                 },

@@ -4,6 +4,7 @@
 //! * The scanner passes on what it need not understand: a double, a boolean, a key of a map can be anything. So where
 //!   `redis-protocol` finds an error, the scanner may find a frame.
 //! * A line ends at its line feed, with or without a return in front of it.
+//! * A push inside of another frame is no element of it.
 //! * A verbatim string may be shorter than the name of its format, for which `redis-protocol` waits.
 //! * Lengths have no more than 18 digits. Streamed values and their parts, which no server sends, are errors, and so is
 //!   the greeting `HELLO`, which `redis-protocol` takes for a frame.
@@ -107,7 +108,10 @@ fn oracle(bytes: &[u8]) -> Option<Oracle> {
 
 /// Whether `redis-protocol` may see these bytes otherwise than the scanner.
 fn is_own(bytes: &[u8]) -> bool {
-    bytes.contains(&b'=') || has_bare_line_feed(bytes) || has_long_number(bytes)
+    bytes.contains(&b'=')
+        || bytes.iter().skip(1).any(|&byte| byte == b'>')
+        || has_bare_line_feed(bytes)
+        || has_long_number(bytes)
 }
 
 /// A line feed without a return in front of it: it may end a line for the scanner only.
