@@ -21,7 +21,7 @@ const POISONED_BACKLOG_BYTES: usize = 256 * 1024;
 /// What is written at once and no longer than this arrives at once.
 const SEGMENT_BYTES: usize = 1200;
 /// Unanswered commands of one connection, as the design has it.
-const WINDOW_BYTES: usize = 32 * 1024;
+const WINDOW_BYTES: usize = 48 * 1024;
 /// Replies of the session's own beside one read.
 const OWN_BYTES: usize = 16 * 1024;
 

@@ -27,7 +27,7 @@ const OTHER_FILES: u64 = 260;
 
 const FLOOD: usize = 1_000_000_000;
 const FLOOD_VALUE: usize = 4096;
-/// A window of 32 KiB and a read of 64 KiB lie in a buffer that grows by doubling, to 128 KiB; beside it are the records of
+/// A window of 48 KiB and a read of 64 KiB lie in a buffer that grows by doubling, to 128 KiB; beside it are the records of
 /// the commands, and the system counts in pages.
 const FLOOD_COSTS_AT_MOST: u64 = 192 * 1024;
 /// When it flows again, replies that the client has not taken yet come on top, and what the allocator keeps of buffers that

@@ -14,7 +14,8 @@ use std::{
 };
 
 use e2e_support::{StopOnDrop, counter, proxy, report};
-use testkit::{Client, Flavor, Server, encode, scripts_on_the_brink};
+use testkit::{Client, Flavor, Server, busy_lua, encode, scripts_on_the_brink};
+use unbusy_core::Policy;
 
 const COMMANDS: usize = 150_000;
 const CONNECTIONS: usize = 8;
@@ -94,6 +95,46 @@ fn without_a_proxy_there_are_holes() {
     });
     let holes = holes.count();
     assert!(holes > 0, "the disturbance does not disturb");
+}
+
+/// What the windows rest on (F3 in ARCHITECTURE.md): so much is rejected as a whole or executed as a whole, also where a reading is
+/// shorter because a large argument ends, and where the connection is new. Of twice as much the rest is executed behind the rejected.
+#[test]
+fn a_busy_server_reads_a_window_at_once() {
+    const TRIALS: u64 = 8;
+    let (first, window) = (Policy::default().window(false), Policy::default().window(true));
+    let set = encode(&["SET", "k", "v"]);
+    let fill = |bytes: usize| set.repeat(bytes / set.len());
+    let large = encode(&[b"SET".as_slice(), b"k", &vec![b'x'; 32 * 1024]]);
+    let mixed = [set.clone(), large.clone(), fill(window - large.len() - set.len())].concat();
+    for flavor in Flavor::ALL {
+        let server = Server::builder(flavor).threshold(Duration::from_millis(40)).start();
+        for (accepted, bytes) in [(false, &fill(first)), (true, &fill(window)), (true, &mixed)] {
+            for trial in 0..TRIALS {
+                let torn = is_torn(&server, accepted, bytes, trial);
+                assert!(!torn, "{flavor}, {} bytes, trial {trial}", bytes.len());
+            }
+        }
+        assert!(
+            (0..100).any(|trial| is_torn(&server, true, &fill(2 * window), trial)),
+            "{flavor}: never torn"
+        );
+    }
+}
+
+/// Whether a server on which a script ends as soon as it is busy, or a little later, rejects some of these and executes others.
+fn is_torn(server: &Server, accepted: bool, bytes: &[u8], trial: u64) -> bool {
+    let commands = bytes.windows(3).filter(|bytes| bytes == b"SET").count();
+    let (mut caller, mut client) = (server.client(), accepted.then(|| server.client()));
+    if let Some(client) = &mut client {
+        assert_eq!(client.cmd(&["PING"]).text(), "PONG");
+    }
+    caller.send_cmd(&["EVAL", busy_lua(), "0", &(40 + trial % 4).to_string()]);
+    thread::sleep(Duration::from_millis(5));
+    let replies = client.unwrap_or_else(|| server.client()).exchange(bytes, commands);
+    assert_eq!(caller.read_reply().integer(), 1);
+    let rejected = replies.iter().filter(|reply| reply.starts_with(b"-BUSY")).count();
+    (1..commands).contains(&rejected)
 }
 
 /// One connection: the replies are 1, 2, 3 …

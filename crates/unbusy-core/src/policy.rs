@@ -36,12 +36,18 @@ impl Default for Policy {
 impl Policy {
     /// How many bytes of unanswered commands may be in flight on a connection, unless there is only one command: a busy
     /// server reads all of them within its first hook, and a script cannot end inside a hook, so they are rejected together
-    /// or accepted together. One read, or TLS record, is 16 KiB (`PROTO_IOBUF_LEN` in the servers' server.h; RFC 8446, section
-    /// 5.1). Without strict order this only bounds memory.
-    pub const fn window(&self) -> usize {
+    /// or accepted together. Without strict order this only bounds memory.
+    ///
+    /// In a hook a server looks four times what has come (`processEventsWhileBlocked` in the servers' networking.c), and each
+    /// time reads 16 KiB of a connection (`PROTO_IOBUF_LEN` in server.h; a TLS record has no more, RFC 8446, section 5.1). One of
+    /// these reads may be shorter: that with which an argument of 32 KiB or more ends (`readQueryFromClient`). Two of those have no
+    /// room here, so three reads are sure. Where the server may still have to accept the connection, that takes one of them;
+    /// `accepted` says that something has come from it.
+    pub const fn window(&self, accepted: bool) -> usize {
         match (self.strict, self.one_read) {
             (false, _) => 1024 * 1024,
             (true, true) => 16 * 1024,
+            (true, false) if accepted => 48 * 1024,
             (true, false) => 32 * 1024,
         }
     }
@@ -67,7 +73,7 @@ mod tests {
 
     #[test]
     fn the_window_is_what_a_busy_server_reads_at_once() {
-        let window = |strict, one_read| Policy { strict, one_read, ..Policy::default() }.window();
+        let window = |strict, one_read| Policy { strict, one_read, ..Policy::default() }.window(false);
         assert_eq!([window(true, false), window(true, true)], [32_768, 16_384]);
         assert_eq!([window(false, false), window(false, true)], [1_048_576, 1_048_576]);
     }

@@ -123,7 +123,7 @@ impl Door {
 
     fn room_behind(&self, sent: u64) -> u64 {
         let one_read = self.policy.one_read || self.gate.one_read();
-        let window = unbusy_core::Policy { one_read, ..self.policy }.window() as u64;
+        let window = unbusy_core::Policy { one_read, ..self.policy }.window(false) as u64;
         let in_flight = sent.saturating_sub(self.line.answered.load(Relaxed));
         if one_read && self.policy.strict && in_flight > 0 { 0 } else { window.saturating_sub(in_flight) }
     }

@@ -14,6 +14,7 @@ pub(super) struct Conn {
     pub(super) socket: Vec<u8>,
     /// The other side has closed, behind what arrived.
     pub(super) ended: bool,
+    pub(super) accepted: bool,
     /// Read and not executed.
     pub(super) query: Vec<u8>,
     pub(super) out: Vec<u8>,
@@ -77,6 +78,7 @@ impl Conn {
         *self = Self {
             socket: old.socket,
             ended: old.ended,
+            accepted: old.accepted,
             query: old.query,
             out: old.out,
             skip: old.skip,

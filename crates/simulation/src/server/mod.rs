@@ -13,9 +13,10 @@ use crate::{MS, Rng, parse};
 use commands::Answer;
 use conn::Conn;
 
-/// What one client's socket gives at one reading, idle and in a hook.
+/// What one client's socket gives at one reading: idle, in a hook, and in the hook that accepts it first; at least.
 const READ_BYTES: usize = 16 * 1024;
-const HOOK_BYTES: usize = 32 * 1024;
+const HOOK_BYTES: usize = 48 * 1024;
+const FIRST_HOOK_BYTES: usize = 32 * 1024;
 
 /// Database and name.
 type Key = (u32, String);
@@ -402,7 +403,7 @@ impl Server {
             if self.running.as_ref().is_some_and(|running| running.conn == conn) {
                 continue;
             }
-            self.read(conn, HOOK_BYTES, now);
+            self.read(conn, if self.conns[conn].accepted { HOOK_BYTES } else { FIRST_HOOK_BYTES }, now);
             self.run_commands(conn, now);
         }
         if self.running.is_none() {
@@ -436,6 +437,7 @@ impl Server {
             self.close(at, now);
             return;
         }
+        conn.accepted = true;
         let count = conn.socket.len().min(most);
         conn.query.extend(conn.socket.drain(..count));
     }

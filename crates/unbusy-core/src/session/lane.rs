@@ -47,6 +47,7 @@ pub(super) struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Lane {
     window: usize,
+    accepted: bool,
     pub(super) entries: VecDeque<Entry>,
     pub(super) kept: usize,
     pub(super) answered: usize,
@@ -72,7 +73,15 @@ impl Lane {
 
     /// The policy may have changed. What is in flight stays there.
     pub(super) const fn follow(&mut self, policy: &Policy) {
-        self.window = policy.window();
+        self.window = policy.window(self.accepted);
+    }
+
+    /// Something came from the server.
+    pub(super) const fn accept(&mut self, policy: &Policy) {
+        if !self.accepted {
+            self.accepted = true;
+            self.follow(policy);
+        }
     }
 
     /// Takes bytes of the client and finds the commands in them.

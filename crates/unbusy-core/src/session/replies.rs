@@ -15,6 +15,7 @@ impl Session {
     /// # Errors
     /// When they cannot be replies to what was sent; the session is over then.
     pub fn server_bytes(&mut self, bytes: &[u8], now: Time, out: &mut Out) -> Result<(), SessionError> {
+        self.lane.accept(&self.policy);
         let mut at = 0;
         while at < bytes.len() || self.flags.head_planned {
             if self.flags.tunnel {
