@@ -63,6 +63,8 @@ pub struct Lane {
     watch: Option<u8>,
     /// Without strict order: commands that were executed while one in front of them was not.
     early: u8,
+    /// Something has come from the server.
+    accepted: bool,
     /// The client has left.
     pub gone: bool,
 }
@@ -80,6 +82,10 @@ pub(crate) enum Told {
 }
 
 impl Lane {
+    pub(crate) fn new(accepted: bool) -> Self {
+        Self { accepted, ..Self::default() }
+    }
+
     /// What would be sent next.
     pub(crate) fn upcoming(&self, setting: &Setting, conn: usize) -> Option<Kind> {
         let behind_probe = self.probing && self.next > self.done;
@@ -100,7 +106,8 @@ impl Lane {
         let fenced = refused || last == Kind::Watch || matches!(next, Kind::Watch | Kind::Multi);
         let rules = &setting.rules;
         let young = !rules.age || (self.leased && oldest.age < width);
-        !fenced && young && self.flights.len() < usize::from(rules.window)
+        let window = if self.accepted { rules.window } else { rules.first_window };
+        !fenced && young && self.flights.len() < usize::from(window)
     }
 
     /// Whether the next command can speak for the server: `Session::ask`. `unit`: a transaction goes as one.
@@ -142,6 +149,7 @@ impl Lane {
         at: u8,
         reply: Reply,
     ) -> Told {
+        self.accepted = true;
         let told = match reply {
             Reply::Done if at < self.done => Told::Nothing,
             Reply::Done if at > self.done => self.executed_behind(setting, oracle, conn, at),

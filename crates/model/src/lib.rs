@@ -27,7 +27,7 @@
 //! | `State::receive`, `make_way` | `Pair::report`, `make_way` |
 //! | [`ScriptBegins`](model::Action::ScriptBegins), [`ScriptEnds`](model::Action::ScriptEnds) | a script of anybody's; it may end at any moment but within a reading (F4) |
 //! | `Server::is_stalled`, `is_busy` | F1 and F2: until the threshold nothing is read and nothing written |
-//! | [`Hook`](model::Action::Hook), [`Setting::hook`](setting::Setting::hook) | F3: a hook reads all of a window |
+//! | [`Hook`](model::Action::Hook), [`Setting::hook`](setting::Setting::hook) | F3: a hook reads all of a window, and less of a new connection |
 //! | `State::is_due`, [`Setting::line`](setting::Setting::line) | A1: what is sent under a lease arrives in time; all other delays are without limit |
 //! | [`Flush`](model::Action::Flush) | replies lie in the output buffer until the server writes them, which a stall prevents |
 //!

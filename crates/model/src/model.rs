@@ -150,7 +150,7 @@ impl State {
     }
 
     fn hook(&mut self, setting: &Setting, conn: usize) {
-        for _ in 0..setting.hook {
+        for _ in 0..self.server.reads(setting, conn) {
             let Some(at) = self.spot(conn, |spot| spot == Spot::Socket) else { return };
             self.handle(setting, conn, at);
         }
@@ -376,9 +376,9 @@ impl Model for Setting {
     fn init_states(&self) -> Vec<State> {
         let clients = self.clients.len();
         vec![State {
-            server: Server::new(clients),
+            server: Server::new(clients, self.accepted),
             gate: Gate::new(self),
-            lanes: vec![Lane::default(); clients],
+            lanes: vec![Lane::new(self.accepted); clients],
             left: 0,
             oracle: Oracle::new(clients),
         }]

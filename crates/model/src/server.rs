@@ -38,12 +38,24 @@ pub struct Server {
     pub script: Option<u8>,
     /// How many scripts have begun.
     pub begun: u8,
+    /// Which connections it has accepted.
+    accepted: Vec<bool>,
     sides: Vec<Side>,
 }
 
 impl Server {
-    pub(crate) fn new(clients: usize) -> Self {
-        Self { script: None, begun: 0, sides: vec![Side::default(); clients] }
+    pub(crate) fn new(clients: usize, accepted: bool) -> Self {
+        Self {
+            script: None,
+            begun: 0,
+            accepted: vec![accepted; clients],
+            sides: vec![Side::default(); clients],
+        }
+    }
+
+    /// How many commands of a client it reads in a hook.
+    pub(crate) fn reads(&self, setting: &Setting, conn: usize) -> u8 {
+        setting.hook - if self.accepted[conn] { 0 } else { setting.accepting }
     }
 
     /// It reads and writes no sockets (F2).
@@ -58,6 +70,7 @@ impl Server {
 
     /// Handles the command at `at` of a client.
     pub(crate) fn handle(&mut self, setting: &Setting, oracle: &mut Oracle, conn: usize, at: u8) -> Reply {
+        self.accepted[conn] = true;
         let kind = setting.kind(conn, at);
         if self.script.is_some() && matches!(kind, Kind::Plain | Kind::Exec) {
             return self.reject(conn, kind);

@@ -19,6 +19,8 @@ pub enum Kind {
 pub struct Rules {
     /// Commands in flight on a connection, at most.
     pub window: u8,
+    /// The same before anything has come from the server.
+    pub first_window: u8,
     /// Whether a second command goes only under a lease, and from when that runs.
     pub lease: Anchor,
     /// Nothing follows what is in flight for the width of a lease or longer, or what went without one.
@@ -66,6 +68,7 @@ impl Rules {
     /// What is built.
     pub const REAL: Self = Self {
         window: 3,
+        first_window: 2,
         lease: Anchor::Sent,
         age: true,
         strict: true,
@@ -95,6 +98,10 @@ pub struct Setting {
     pub line: u8,
     /// Fact F3: how many commands of a client a busy server reads at once.
     pub hook: u8,
+    /// Fact F3: how many fewer if it has to accept the connection first.
+    pub accepting: u8,
+    /// It has accepted all connections before.
+    pub accepted: bool,
     /// How many scripts run, at most.
     pub scripts: u8,
     /// How many clients leave, at most.
@@ -114,6 +121,8 @@ impl Setting {
             fraction: 2,
             line: 1,
             hook: rules.window,
+            accepting: 1,
+            accepted: true,
             scripts: 1,
             leaving: 0,
             long_line: false,

@@ -39,6 +39,9 @@ fn the_line_is_not_too_slow() {
 #[test]
 fn a_hook_reads_a_window() {
     has_holes("a window beyond the hook", Setting { hook: 2, ..real(&[THREE, ONE]) }, &[]);
+    let rules = Rules { first_window: Rules::REAL.window, ..Rules::REAL };
+    let whole = Setting { accepted: false, ..Setting::new(rules, &[THREE, ONE]) };
+    has_holes("a whole window on a new connection", whole, &[]);
 }
 
 /// The lease is no longer than half the threshold: then whatever follows a command was sent before that can have been

@@ -42,6 +42,11 @@ fn for_two_connections() {
 }
 
 #[test]
+fn for_a_new_connection() {
+    holds("a new connection", Setting { accepted: false, ..real(&[THREE, ONE]) }, &[PIPELINE, STALL]);
+}
+
+#[test]
 fn when_a_client_leaves_or_the_line_is_long() {
     let all = [PIPELINE, STALL, JOINED, LATE_REJECTION];
     holds("a client leaves", Setting { leaving: 1, ..real(&[TWO, ONE]) }, &all);
