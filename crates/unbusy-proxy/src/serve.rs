@@ -12,6 +12,7 @@ use crate::shared::Shared;
 use crate::stream::Stream;
 use crate::tally::Arrivals;
 use crate::upstream::Connector;
+use crate::worker::Context;
 
 /// How long a client that was refused may take to read why.
 const LAST_WORD_WAIT: Duration = Duration::from_secs(1);
@@ -38,22 +39,27 @@ impl Drop for Seat {
 }
 
 /// Serves a client until it or its server closes.
-pub(crate) async fn serve(pair: &mut Pair, shared: Arc<Shared>, connector: Arc<Connector>) {
+pub(crate) async fn serve(mut pair: Box<Pair>, context: &Context) {
     let end = (&mut *pair).await;
+    // Boxed, so that the end leaves no mark on the size of every connection's task.
+    Box::pin(take_leave(pair, end, context)).await;
+}
+
+async fn take_leave(mut pair: Box<Pair>, end: End, context: &Context) {
     let backlog = pair.take_backlog();
     pair.leave();
     let client = &mut pair.client;
     match end {
-        End::Closed if backlog.is_empty() => Box::pin(flush(client)).await,
-        End::Closed => Box::pin(say(client, backlog)).await,
+        End::Closed if backlog.is_empty() => flush(client).await,
+        End::Closed => say(client, backlog).await,
         End::Refused(reason) => {
-            shared.arrivals.unreached.fetch_add(1, Relaxed);
-            Box::pin(refuse_unreached(client, &connector, backlog, &reason)).await;
+            context.shared.arrivals.unreached.fetch_add(1, Relaxed);
+            refuse_unreached(client, &context.connector, backlog, &reason).await;
         }
         End::Io(error) => tracing::debug!(%error, "a connection failed"),
         End::Session(error) => {
             tracing::warn!(%error, "a connection cannot go on");
-            Box::pin(refuse(client, backlog, &error.to_string())).await;
+            refuse(client, backlog, &error.to_string()).await;
         }
     }
 }

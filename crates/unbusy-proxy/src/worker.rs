@@ -133,12 +133,15 @@ async fn attend(
     let waker = std::future::poll_fn(|cx| std::task::Poll::Ready(cx.waker().clone())).await;
     // A worker that has ended needs no reports.
     let _ = reports.send(Report::Began(id, waker));
-    let served = match beginning {
-        Beginning::New(accepted) => begin(accepted, context, worker).await,
-        Beginning::Adopted(pair, client) => adopt(pair, client, context).await,
+    let pair = match beginning {
+        // Boxed, so that it leaves no mark on the size of every connection's task.
+        Beginning::New(accepted) => Box::pin(begin(accepted, &context, worker)).await,
+        Beginning::Adopted(pair, client) => adopt(pair, client).map(Some),
     };
-    if let Err(error) = served {
-        tracing::debug!(%error, "a connection failed before it was served");
+    match pair {
+        Ok(Some(pair)) => serve(pair, &context).await,
+        Ok(None) => {}
+        Err(error) => tracing::debug!(%error, "a connection failed before it was served"),
     }
     drop(seat);
     let _ = reports.send(Report::Ended(id));
@@ -155,8 +158,8 @@ enum Report {
     Ended(u64),
 }
 
-/// Serves a new connection.
-async fn begin(accepted: Accepted, context: Context, worker: usize) -> io::Result<()> {
+/// Connects a new client with the server; `None` if the server cannot be reached, which the client was told.
+async fn begin(accepted: Accepted, context: &Context, worker: usize) -> io::Result<Option<Box<Pair>>> {
     let (mut client, caller) = match accepted {
         Accepted::Unix(stream) => (Stream::Unix(UnixStream::from_std(stream)?), None),
         Accepted::Inner([inner, outer], caller) => {
@@ -167,12 +170,11 @@ async fn begin(accepted: Accepted, context: Context, worker: usize) -> io::Resul
             upstream::tune(&stream)?;
             match &context.tls {
                 None => (Stream::Tcp(stream), None),
-                Some(tls) => (Stream::Tls(Box::new(Box::pin(tls.accept(stream)).await?.into())), None),
+                Some(tls) => (Stream::Tls(Box::new(tls.accept(stream).await?.into())), None),
             }
         }
     };
-    // Boxed, so that connecting leaves no mark on the size of every connection's task.
-    let server = Box::pin(context.connector.connect()).await;
+    let server = context.connector.connect().await;
     if server.is_err() {
         context.shared.arrivals.unreached.fetch_add(1, Relaxed);
     }
@@ -182,26 +184,18 @@ async fn begin(accepted: Accepted, context: Context, worker: usize) -> io::Resul
             if let Some((outer, caller)) = caller {
                 caller.tell(Ok(outer));
             }
-            let mut pair = Pair::new(Arc::clone(&context.shared), worker, client, server);
-            serve(&mut pair, context.shared, context.connector).await;
+            return Ok(Some(Box::new(Pair::new(Arc::clone(&context.shared), worker, client, server))));
         }
         (Err(reason), Some((_, caller))) => caller.tell(Err(reason)),
-        (Err(reason), None) => {
-            Box::pin(refuse_unreached(&mut client, &context.connector, Vec::new(), &reason)).await;
-        }
+        (Err(reason), None) => refuse_unreached(&mut client, &context.connector, Vec::new(), &reason).await,
     }
-    Ok(())
+    Ok(None)
 }
 
-/// Serves a connection that was driven by its user before.
-async fn adopt(
-    mut pair: Box<Pair>,
-    client: std::os::unix::net::UnixStream,
-    context: Context,
-) -> io::Result<()> {
+/// Takes over a connection that was driven by its user before.
+fn adopt(mut pair: Box<Pair>, client: std::os::unix::net::UnixStream) -> io::Result<Box<Pair>> {
     pair.adopt(Stream::Unix(UnixStream::from_std(client)?))?;
-    serve(&mut pair, context.shared, context.connector).await;
-    Ok(())
+    Ok(pair)
 }
 
 /// Connects for a caller that goes on from there.

@@ -66,7 +66,7 @@ impl Session {
     /// EXEC's header said how many commands were executed; none, not even zero, if a watched key changed.
     pub(super) fn begin_elements(&mut self, out: &mut Out) {
         let Some(transaction) = &mut self.client.transaction else { return };
-        self.elements = Some(Elements {
+        self.elements = Some(Box::new(Elements {
             commands_left: self.replies.frame().count,
             place: 0,
             odd: std::mem::take(&mut transaction.queue.odd).into_iter().peekable(),
@@ -74,7 +74,7 @@ impl Session {
             confirms: false,
             muted: false,
             skip: false,
-        });
+        }));
         self.next_element(out);
     }
 

@@ -66,7 +66,8 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn new(policy: &Policy) -> Self {
-        let mut lane = Self::default();
+        // Most connections have one command at a time, and the first growth would be for four.
+        let mut lane = Self { entries: VecDeque::with_capacity(1), ..Self::default() };
         lane.follow(policy);
         lane
     }

@@ -109,7 +109,7 @@ pub struct Session {
     /// REPLCONF ACK commands sent, which are answered only when refused.
     unanswered: u32,
     /// EXEC's reply, while its elements come as frames of their own.
-    elements: Option<Elements>,
+    elements: Option<Box<Elements>>,
     /// A command that is never answered is among those to be written.
     silent_in_flight: bool,
     ping: Ping,
