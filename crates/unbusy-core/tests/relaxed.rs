@@ -74,6 +74,23 @@ fn what_is_delivered_takes_none_of_the_room_for_early_replies() {
     }
 }
 
+/// What was executed is never told that it was not.
+#[test]
+fn where_there_is_no_room_only_the_rejected_are_given_up() {
+    let large = format!("${}\r\n{}\r\n", 64 << 20, "x".repeat(64 << 20));
+    let mut session = relaxed();
+    send(&mut session, &["GET a", "GET large", "GET b", "INCR c", "INCR d"]);
+    assert_eq!(hear(&mut session, &format!("{BUSY}{large}{BUSY}")), "");
+    let mut out = Out::default();
+    session.server_bytes(b":1\r\n", Time::ZERO, &mut out).unwrap();
+    assert!(out.to_client(b":1\r\n") == format!("{BUSY}{large}{BUSY}:1\r\n").as_bytes());
+    assert_eq!((out.given_up, out.events.as_slice()), (2, &[Event::Hole][..]));
+    assert_eq!(hear(&mut session, ":2\r\n"), ":2\r\n");
+    assert!(session.is_quiet());
+    send(&mut session, &["GET a", "INCR b"]);
+    assert_eq!(hear(&mut session, &format!("{BUSY}:3\r\n")), "", "there is room again");
+}
+
 #[test]
 fn an_error_behind_a_rejected_command_is_an_answer() {
     let mut session = relaxed();

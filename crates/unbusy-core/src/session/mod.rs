@@ -702,14 +702,19 @@ impl Session {
     }
 
     /// A command was executed behind a rejected one. Nothing can be sent again without reordering, so the rejected
-    /// ones are given up.
+    /// ones are given up. Between them may be some that were executed, whose replies came early.
     fn fill_hole(&mut self, event: Event, out: &mut Out) {
         out.events.push(event);
         while self.lane.answered > self.lane.kept {
-            let kind = self.lane.entries[self.lane.kept].command.kind;
-            let text = self.rejections.words(kind);
-            self.say_reply(&text, out);
-            self.count_given_up(self.lane.kept, out);
+            let first = &mut self.lane.entries[self.lane.kept];
+            if let Some(reply) = first.early_reply.take() {
+                self.early_bytes -= reply.len();
+                self.say_reply(&reply, out);
+            } else {
+                let text = self.rejections.words(first.command.kind);
+                self.say_reply(&text, out);
+                self.count_given_up(self.lane.kept, out);
+            }
             let removed = self.lane.remove_first();
             if removed.command.kind == Kind::Exec && self.client.transaction.take().is_some() {
                 self.client.watching = false;
