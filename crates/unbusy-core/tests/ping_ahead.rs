@@ -225,6 +225,9 @@ fn a_client_that_must_not_ping_does_not_go_round_and_round() {
     assert!(matches!(session.want(), Want::Gate(ask) if !ask.scout && !ask.pings));
     assert_eq!(sent(&mut session, Pass::Speak), BLOCKING);
     assert_eq!(answer(&mut session, b"*-1\r\n").unwrap(), b"*-1\r\n");
+    session.client_bytes(BLOCKING, Time::ZERO, &mut Out::default()).unwrap();
+    assert_eq!(sent(&mut session, Pass::Speak), BLOCKING, "it is still the same user");
+    assert_eq!(answer(&mut session, b"*-1\r\n").unwrap(), b"*-1\r\n");
     session.client_bytes(b"AUTH other secret\r\n", Time::ZERO, &mut Out::default()).unwrap();
     sent(&mut session, Pass::One);
     answer(&mut session, b"+OK\r\n").unwrap();

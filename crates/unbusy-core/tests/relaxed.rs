@@ -99,6 +99,12 @@ fn an_error_behind_a_rejected_command_is_an_answer() {
     assert_eq!(hear(&mut session, &format!("{BUSY}{error}")), "");
     assert_eq!(send(&mut session, &[]), pipeline(&["GET a"]));
     assert_eq!(hear(&mut session, "$-1\r\n"), format!("$-1\r\n{error}"));
+    send(&mut session, &["GET a", "INCR text"]);
+    for piece in [BUSY, &error[..10], &error[10..]] {
+        assert_eq!(hear(&mut session, piece), "");
+    }
+    assert_eq!(send(&mut session, &[]), pipeline(&["GET a"]));
+    assert_eq!(hear(&mut session, "$-1\r\n"), format!("$-1\r\n{error}"), "also if it comes in pieces");
 }
 
 /// Whether it is a line of MONITOR or a reply is seen at its end.

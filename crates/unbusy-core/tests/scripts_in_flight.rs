@@ -8,12 +8,16 @@ const BUSY: &str =
 
 /// A session that has sent these commands.
 fn that_sent(commands: &[&str]) -> Session {
-    let commands = commands.join("\r\n") + "\r\n";
     let mut session = Session::new(Policy::default());
+    send(&mut session, commands);
+    session
+}
+
+fn send(session: &mut Session, commands: &[&str]) {
+    let commands = commands.join("\r\n") + "\r\n";
     session.client_bytes(commands.as_bytes(), Time::ZERO, &mut Out::default()).unwrap();
     session.send(Pass::Free, Time::ZERO);
     assert_eq!(session.outgoing(), commands.as_bytes());
-    session
 }
 
 fn hear(session: &mut Session, reply: &str) {
@@ -30,6 +34,23 @@ fn a_pipelined_transaction_with_scripts_leaves_none() {
         assert_eq!(session.scripts_in_flight(), 1);
         hear(&mut session, ":1\r\n");
         assert_eq!(session.scripts_in_flight(), 0);
+    }
+}
+
+/// What was queued before is known only by the replies.
+#[test]
+fn a_transaction_that_comes_command_by_command_runs_the_scripts_that_it_queued() {
+    for (queued, scripts) in
+        [(["EVAL a 0", "INCR n"], 1), (["INCR n", "EVAL a 0"], 1), (["INCR n", "GET n"], 0)]
+    {
+        let mut session = that_sent(&["MULTI"]);
+        hear(&mut session, "+OK\r\n");
+        for command in queued {
+            send(&mut session, &[command]);
+            hear(&mut session, "+QUEUED\r\n");
+        }
+        send(&mut session, &["EXEC"]);
+        assert_eq!(session.scripts_in_flight(), scripts, "{queued:?}");
     }
 }
 

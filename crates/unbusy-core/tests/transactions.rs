@@ -216,6 +216,17 @@ fn exec_without_a_transaction_is_held_and_needs_no_probe() {
     assert!(session.is_quiet());
 }
 
+/// No key is watched any more, which its client must know.
+#[test]
+fn under_watch_it_is_not_held() {
+    let mut session = Session::new(Policy::default());
+    play(&mut session, &[("WATCH k", "+OK\r\n")]);
+    send(&mut session, "EXEC\r\n");
+    let abort = format!("-EXECABORT Transaction discarded because of: {}", &REJECTION[1..]);
+    assert_eq!(hear(&mut session, &abort), (abort, false));
+    assert!(session.is_quiet());
+}
+
 /// A slot that moves away takes the transaction with it, whatever else has struck it.
 #[test]
 fn an_exec_that_is_refused_for_another_reason_is_not_sent_again() {

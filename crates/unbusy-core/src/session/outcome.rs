@@ -357,3 +357,26 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Pass;
+    use super::*;
+    use crate::Policy;
+
+    /// Under WATCH it is never sent again.
+    #[test]
+    fn of_a_transaction_no_more_is_kept_than_is_needed() {
+        for (watches, kept) in [(false, b"MULTI\r\nGET k\r\n".len()), (true, 0)] {
+            let mut session = Session::new(Policy::default());
+            session.client.watching = watches;
+            session.client_bytes(b"MULTI\r\nGET k\r\n", Time::ZERO, &mut Out::default()).unwrap();
+            for reply in [&b"+OK\r\n"[..], QUEUED] {
+                session.send(Pass::One, Time::ZERO);
+                session.wrote(session.outgoing().len(), &mut Out::default());
+                session.server_bytes(reply, Time::ZERO, &mut Out::default()).unwrap();
+            }
+            assert_eq!(session.lane.kept_bytes(), kept);
+        }
+    }
+}

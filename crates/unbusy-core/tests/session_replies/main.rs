@@ -234,6 +234,21 @@ fn a_reply_to_a_command_that_has_left_in_part_is_an_error() {
     assert_eq!(read, Err(SessionError::UnexpectedReply));
 }
 
+/// Its transaction was being sent again when the lease ended.
+#[test]
+fn a_reply_that_began_before_its_command_was_taken_back_is_an_error() {
+    let mut line = Line::new();
+    line.client(&["MULTI", "INCR n", "EXEC"].map(cmd).concat());
+    line.server(format!("+OK\r\n+QUEUED\r\n{ABORT}").as_bytes()).expect("it was rejected");
+    line.go();
+    let mut out = Out::default();
+    line.session.server_bytes(NO_MULTI.as_bytes(), NOW, &mut out).expect("it is over");
+    line.session.send(Pass::Free, NOW);
+    line.session.server_bytes(b"+O", NOW, &mut out).expect("only the end tells");
+    line.session.take_back();
+    assert_eq!(line.session.server_bytes(b"K\r\n", NOW, &mut out), Err(SessionError::UnexpectedReply));
+}
+
 #[test]
 fn every_rejection_is_counted() {
     let mut line = Line::new();
@@ -430,6 +445,19 @@ fn replies_are_pieces_of_what_was_read() {
     out.clear();
     session.server_bytes(b" no\r\n$-1\r\n", NOW, &mut out).unwrap();
     assert_eq!((out.pieces(), out.own()), (&[Piece::Own(0..9), Piece::Read(5..10)][..], &b"-ERR no\r\n"[..]));
+}
+
+/// A kill must act at once. Of what was rejected the gate knows when to try again.
+#[test]
+fn what_a_busy_server_answers_passes_the_gate_until_it_was_rejected() {
+    for (command, passes) in [("SCRIPT KILL", true), ("AUTH x", true), ("HELLO 3", true), ("GET k", false)] {
+        let mut line = Line::new();
+        line.session.client_bytes(&cmd(command), NOW, &mut Out::default()).unwrap();
+        assert_eq!(line.session.want() == Want::Pass, passes, "{command}");
+        line.go();
+        line.server(BUSY.as_bytes()).expect("it is a reply");
+        assert!(matches!(line.session.want(), Want::Gate(_)) || command == "SCRIPT KILL");
+    }
 }
 
 #[test]
@@ -663,7 +691,7 @@ fn a_stream_of_replication_that_was_rejected_first_is_held_no_more() {
     let mut line = Line::new();
     line.client(b"PSYNC ? -1\r\n");
     line.server(BUSY.as_bytes()).expect("it is busy");
-    assert!(line.session.is_held());
+    assert!(line.session.is_held() && !line.session.is_tunnel());
     line.go();
     let mut out = Out::default();
     line.session.server_bytes(b"+FULLRESYNC abc 0\r\n", NOW, &mut out).expect("it is not busy");

@@ -2,8 +2,8 @@
 
 use super::Step::{self, Ask, Go, Got, Held, Quiet, Raw, Say, Sent};
 use super::{
-    BUSY_LINE, HELLO, INVALIDATE, MESSAGE, MONITORED, OK, PONG, PUSH_AB, PUSH_MESSAGE, PUSH_UNSUB_BA, SUB_A,
-    SUB_AB, SUB_B, UNSUB_BA, UNSUB_NONE,
+    BUSY_LINE, HELLO, INVALIDATE, MESSAGE, MONITORED, OK, PONG, PUSH_A, PUSH_AB, PUSH_MESSAGE, PUSH_UNSUB_BA,
+    SUB_A, SUB_AB, SUB_B, UNSUB_BA, UNSUB_NONE,
 };
 
 pub(super) const ROWS: &[(&str, &[Step])] = &[
@@ -528,6 +528,40 @@ pub(super) const ROWS: &[(&str, &[Step])] = &[
     (
         "an array that reads like a message is a reply, if nothing is subscribed",
         &[Ask(&["MONITOR"]), Say(OK), Got(OK), Ask(&["LRANGE l 0 2"]), Say(MESSAGE), Got(MESSAGE), Quiet],
+    ),
+    (
+        "it is muted like one",
+        &[
+            Ask(&["MONITOR"]),
+            Say(OK),
+            Ask(&["CLIENT REPLY OFF"]),
+            Say(OK),
+            Got(OK),
+            Ask(&["LRANGE l 0 2"]),
+            Say(MESSAGE),
+            Got(""),
+            Quiet,
+        ],
+    ),
+    (
+        "in RESP3 it is one, whatever is subscribed",
+        &[
+            Ask(&["HELLO 3"]),
+            Say(HELLO),
+            Ask(&["SUBSCRIBE a"]),
+            Say(PUSH_A),
+            Ask(&["CLIENT REPLY OFF"]),
+            Say(OK),
+            Got("%1\r\n$6\r\nserver\r\n$5\r\nredis\r\n>3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n"),
+            Ask(&["LRANGE l 0 2"]),
+            Say(MESSAGE),
+            Got(""),
+            Quiet,
+        ],
+    ),
+    (
+        "a second MONITOR is not answered",
+        &[Ask(&["MONITOR"]), Say(OK), Ask(&["MONITOR", "GET k"]), Say(MONITORED), Say("$-1\r\n"), Quiet],
     ),
     (
         "a pushed message is one, whatever is subscribed",

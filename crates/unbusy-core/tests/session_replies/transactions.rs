@@ -560,4 +560,31 @@ pub(super) const ROWS: &[(&str, &[Step])] = &[
             Quiet,
         ],
     ),
+    (
+        "that of RESP3 is no array, and the array behind it is whole",
+        &[
+            Ask(&["HELLO 3"]),
+            Say(HELLO),
+            Ask(&["WATCH k"]),
+            Say(OK),
+            Ask(&["MULTI", "SUBSCRIBE a b", "EXEC", "LRANGE l 0 1"]),
+            Say(OK),
+            Say("+QUEUED\r\n"),
+            Say("_\r\n"),
+            Say("*2\r\n$1\r\nx\r\n$1\r\ny\r\n"),
+            Quiet,
+        ],
+    ),
+    (
+        "an element that reads like a confirmation is a reply, if its command confirms nothing",
+        &[
+            Ask(&["MULTI", "REPLCONF ACK 1", "LRANGE l 0 2", "EXEC"]),
+            Say(OK),
+            Say("+QUEUED\r\n"),
+            Say("+QUEUED\r\n"),
+            Say("*2\r\n"),
+            Say(SUB_A),
+            Quiet,
+        ],
+    ),
 ];
