@@ -107,6 +107,22 @@ fn an_error_behind_a_rejected_command_is_an_answer() {
     assert_eq!(hear(&mut session, "$-1\r\n"), format!("$-1\r\n{error}"), "also if it comes in pieces");
 }
 
+/// The server may be open from this moment, and who looks after scripts has a list.
+#[test]
+fn a_script_that_is_answered_behind_a_rejected_command_is_told_at_once() {
+    let mut session = relaxed();
+    send(&mut session, &["GET a", "EVAL s 0"]);
+    let mut out = Out::default();
+    session.server_bytes(format!("{BUSY}:1\r\n").as_bytes(), Time::ZERO, &mut out).unwrap();
+    assert!(out.script_answered);
+    assert_eq!((out.scripts().count(), session.scripts_in_flight()), (1, 0));
+    send(&mut session, &[]);
+    out.clear();
+    session.server_bytes(b"$-1\r\n", Time::ZERO, &mut out).unwrap();
+    assert_eq!(out.to_client(b"$-1\r\n"), b"$-1\r\n:1\r\n");
+    assert_eq!((out.script_answered, out.scripts().count()), (false, 0));
+}
+
 /// Whether it is a line of MONITOR or a reply is seen at its end.
 #[test]
 fn between_the_lines_of_monitor_it_is_the_same() {

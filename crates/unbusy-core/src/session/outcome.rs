@@ -32,7 +32,7 @@ impl Session {
             Plan::Element | Plan::MuteElement => self.end_element(out),
             Plan::Refuse => self.flags.refused = true,
             Plan::Swallow | Plan::Again => self.lane.answer(),
-            Plan::Store => self.store_early(),
+            Plan::Store => self.store_early(out),
             Plan::Reject(cause) => self.hold(Some(cause), now, out),
             Plan::Retry(cause) => {
                 if let Some(transaction) = &mut self.client.transaction {
@@ -137,7 +137,8 @@ impl Session {
         true
     }
 
-    pub(super) fn store_early(&mut self) {
+    pub(super) fn store_early(&mut self, out: &mut Out) {
+        self.tell_script(self.replies.frame().is_error(), out);
         let reply = std::mem::take(&mut self.head);
         self.early_bytes += reply.len();
         let at = self.lane.answered;
@@ -233,13 +234,7 @@ impl Session {
             out.proof = out.proof.max(Some(sent));
         }
         let gave_up = std::mem::take(&mut self.flags.refused_finally);
-        let (runs_script, loads) = (entry.runs_script, kind == Kind::Load && !is_error);
-        out.script_answered |= runs_script;
-        if (runs_script || loads)
-            && let Some((command, sent)) = self.lane.script_at(self.lane.answered)
-        {
-            out.note_script(command, sent);
-        }
+        self.tell_script(is_error, out);
         if !is_error && matches!(kind, Kind::Identity(Identity::Auth | Identity::Hello) | Kind::Barrier) {
             self.client.learn(self.lane.command_at(self.lane.answered));
         }
@@ -257,6 +252,18 @@ impl Session {
         }
         if gave_up {
             self.poison_behind(kind, out);
+        }
+    }
+
+    /// The command that is answered ran a script, or loaded one, perhaps.
+    fn tell_script(&self, is_error: bool, out: &mut Out) {
+        let entry = &self.lane.entries[self.lane.answered];
+        let loads = entry.command.kind == Kind::Load && !is_error;
+        out.script_answered |= entry.runs_script;
+        if (entry.runs_script || loads)
+            && let Some((command, sent)) = self.lane.script_at(self.lane.answered)
+        {
+            out.note_script(command, sent);
         }
     }
 
