@@ -302,3 +302,35 @@ fn a_script_that_fails_behind_a_rejected_command_is_not_run_again() {
         assert_eq!(session.is_held(), !ran, "{error}");
     }
 }
+
+/// ASKING goes in front of every try; nothing of that is under way.
+#[test]
+fn what_needs_another_command_in_front_is_given_up_as_soon() {
+    let (session, out) = that_was_rejected("ASKING\r\nGET k\r\n", &["+OK\r\n", BUSY]);
+    assert_eq!((out.to_client(&[]), out.given_up), (BUSY.into(), 1));
+    assert!(session.is_quiet());
+}
+
+#[test]
+fn the_words_that_another_command_was_told_do_not_count_against_one_that_only_waited() {
+    let mut session = Session::new(Policy { max_wait: Duration::from_secs(1), ..Policy::default() });
+    exchange(&mut session, "GET a\r\n", BUSY);
+    exchange(&mut session, "", "$-1\r\n");
+    session.client_bytes(b"GET b\r\n", Time::ZERO, &mut Out::default()).unwrap();
+    session.wait_began(Time::ZERO);
+    let mut out = Out::default();
+    session.expire(Some(Time::ZERO), LATER, &mut out);
+    assert_eq!((out.given_up, session.want()), (0, Want::Pass), "it is tried once");
+}
+
+#[test]
+fn a_client_that_wants_no_replies_is_not_told() {
+    for (mode, told) in [("ON", BUSY), ("OFF", ""), ("SKIP", "")] {
+        let mut session = Session::new(Policy { max_wait: Duration::from_secs(1), ..Policy::default() });
+        exchange(&mut session, &format!("CLIENT REPLY {mode}\r\n"), "+OK\r\n");
+        exchange(&mut session, "GET k\r\n", BUSY);
+        let mut out = Out::default();
+        session.expire(Some(Time::ZERO), LATER, &mut out);
+        assert_eq!((out.to_client(&[]), out.given_up), (told.into(), 1), "{mode}");
+    }
+}

@@ -139,7 +139,14 @@ fn nothing_comes_between_commands_that_belong_together() {
 fn only_scripts_sent_alone_and_small_ones_are_asked_about() {
     assert_eq!(sent(&mut session_with(SCRIPT), Pass::Free), SCRIPT);
     assert_eq!(sent(&mut session_with(b"GET k\r\n"), Pass::One), b"GET k\r\n");
-    let large = format!("EVAL \"return '{}'\" 0\r\n", "x".repeat(1200)).into_bytes();
+    let script = |bytes: usize| format!("EVAL {} 0\r\n", "x".repeat(bytes - 9)).into_bytes();
+    let small = script(1200 - PING.len());
+    assert_eq!(
+        sent(&mut session_with(&small), Pass::One),
+        [PING, &small].concat(),
+        "both fit into a segment"
+    );
+    let large = script(1201 - PING.len());
     assert_eq!(sent(&mut session_with(&large), Pass::One), large);
 }
 
@@ -163,6 +170,25 @@ fn scripts_that_a_busy_server_rejected_run_although_the_first_one_speaks_like_it
         }
         assert!(session.is_quiet());
     }
+}
+
+/// No PING went with its next try, so nobody can tell of the first one; but the second was rejected before, for sure.
+#[test]
+fn so_does_one_behind_a_script_that_is_too_large_to_be_asked_about() {
+    let large = format!("EVAL \"return '{}'\" 0\r\n", "x".repeat(1200)).into_bytes();
+    let mut session = session_with(&[large.as_slice(), SCRIPT].concat());
+    sent(&mut session, Pass::Free);
+    answer(&mut session, &BUSY.repeat(2)).unwrap();
+    session.confirm_rejection();
+    assert_eq!(sent(&mut session, Pass::One), PING);
+    answer(&mut session, b"+PONG\r\n").unwrap();
+    assert_eq!(sent(&mut session, Pass::One), large);
+    assert_eq!(answer(&mut session, BUSY).unwrap(), b"");
+    assert_eq!(sent(&mut session, Pass::One), PING);
+    assert_eq!(answer(&mut session, b"+PONG\r\n").unwrap(), BUSY);
+    assert_eq!(sent(&mut session, Pass::One), [PING, SCRIPT].concat());
+    assert_eq!(answer(&mut session, b"+PONG\r\n:1\r\n").unwrap(), b":1\r\n");
+    assert!(session.is_quiet());
 }
 
 #[test]
@@ -197,6 +223,17 @@ fn a_command_that_cannot_speak_for_the_server_waits_behind_a_ping() {
     assert!(session.is_quiet());
     session.client_bytes(BLOCKING, Time::ZERO, &mut Out::default()).unwrap();
     assert!(matches!(session.want(), Want::Gate(_)), "only that one command was let go");
+}
+
+#[test]
+fn a_ping_that_is_written_in_part_goes_on_where_it_ended() {
+    let mut session = session_with(BLOCKING);
+    session.send(Pass::Speak, Time::ZERO);
+    for byte in PING {
+        assert_eq!(session.outgoing().first(), Some(byte));
+        session.wrote(1, &mut Out::default());
+    }
+    assert!(session.outgoing().is_empty());
 }
 
 #[test]

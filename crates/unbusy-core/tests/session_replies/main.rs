@@ -469,7 +469,10 @@ fn a_scout_is_small_and_answered_at_once() {
     };
     assert!(scout(&cmd("SET k v")));
     assert!(!scout(&cmd("BLPOP k 0")));
-    assert!(!scout(&cmd(&format!("SET k {}", "x".repeat(20_000)))));
+    let set = |bytes: usize| cmd(&format!("SET k {}", "x".repeat(bytes)));
+    let frame = set(10_000).len() - 10_000;
+    assert!(scout(&set(16 * 1024 - frame)));
+    assert!(!scout(&set(16 * 1024 - frame + 1)));
 }
 
 #[test]
