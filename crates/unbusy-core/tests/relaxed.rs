@@ -107,6 +107,19 @@ fn an_error_behind_a_rejected_command_is_an_answer() {
     assert_eq!(hear(&mut session, "$-1\r\n"), format!("$-1\r\n{error}"), "also if it comes in pieces");
 }
 
+/// Its confirmations say which replies are to come, so they cannot wait for their turn.
+#[test]
+fn a_subscription_is_never_behind_a_rejected_command() {
+    for command in ["SUBSCRIBE a b", "UNSUBSCRIBE"] {
+        let mut session = relaxed();
+        assert_eq!(send(&mut session, &["GET a", command]), pipeline(&["GET a"]));
+        assert_eq!(hear(&mut session, BUSY), "");
+        assert_eq!(send(&mut session, &[]), pipeline(&["GET a"]));
+        assert_eq!(hear(&mut session, "$-1\r\n"), "$-1\r\n");
+        assert_eq!(send(&mut session, &[]), pipeline(&[command]));
+    }
+}
+
 /// The server may be open from this moment, and who looks after scripts has a list.
 #[test]
 fn a_script_that_is_answered_behind_a_rejected_command_is_told_at_once() {

@@ -433,7 +433,10 @@ impl Session {
         let last = self.lane.entries[self.lane.sent - 1].command;
         // Behind an EXEC that will be refused, a command could be executed while the transaction is not.
         let refused = last.kind == Kind::Exec && self.client.transaction.as_ref().is_some_and(|t| t.busy);
-        refused || last.kind.is_barrier() || last.blocking || next.is_barrier() || next == Kind::Multi
+        // Relaxed order: behind a rejected command, confirmations could not be told to wait for their turn.
+        let confirms = matches!(next, Kind::Subscribe(_) | Kind::Unsubscribe(_)) && !self.policy.strict;
+        let alone = next.is_barrier() || next == Kind::Multi || confirms;
+        refused || alone || last.kind.is_barrier() || last.blocking
     }
 
     /// The number of commands of a small transaction that is next and complete: it is executed as a whole or not at
