@@ -76,6 +76,8 @@ mod tests {
         );
         assert_eq!(after(&["CLIENT SETNAME w1", "CLIENT SETNAME ''"]), said(None, None));
         assert_eq!(after(&["CLIENT ID", "HELLO", "HELLO 3", "READONLY", "HELLO 3 AUTH"]), said(None, None));
+        let others = ["CLIENT NO-EVICT ON", "CLIENT SETINFO SETNAME x", "HELLO 3 NAME x"];
+        assert_eq!(after(&others), said(None, None));
     }
 
     #[test]
