@@ -70,6 +70,7 @@ impl Lease {
         if threshold != self.threshold {
             self.threshold = threshold;
             self.open_since = None;
+            self.until = self.until.min(self.proved + self.width());
         }
     }
 

@@ -23,6 +23,20 @@ fn ask_of(pick: u8) -> Ask {
     [WRITE, WRITE, READ, BLOCKING, PINGING][usize::from(pick) % 5]
 }
 
+/// A lease that already runs was given for another.
+#[test]
+fn a_threshold_that_becomes_known_holds_at_once() {
+    let mut gate = Gate::new(Some(THRESHOLD));
+    gate.answered(None, Outcome::Proof, at(0), at(1));
+    assert_eq!(gate.free_until(), at(50));
+    gate.set_threshold(Some(MS * 20));
+    assert_eq!(gate.free_until(), at(5));
+    gate.set_threshold(None);
+    assert_eq!(gate.free_until(), at(5), "nothing was proved since");
+    gate.answered(None, Outcome::Proof, at(2), at(3));
+    assert_eq!(gate.free_until(), at(52));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
