@@ -292,5 +292,11 @@ fn a_gate_freezes_only_if_nobody_is_out() {
     assert!(model.out.contains_key(&first));
     assert!(!model.gate.freeze(before));
     assert!(!model.gate.is_frozen());
-    assert!(model.gate.freeze(model.now));
+    let waits = model.wait(WRITE);
+    assert!(model.gate.freeze(model.now) && model.gate.is_frozen());
+    model.gate.answered(Some(first), Outcome::Proof, model.now, model.now);
+    assert_eq!((model.gate.busy(), model.gate.woken().count()), (None, 0), "even its answer lets nobody go");
+    model.gate.thaw();
+    model.gate.tick(false, model.now);
+    assert_eq!(model.gate.woken().collect::<Vec<_>>(), [waits]);
 }

@@ -116,7 +116,9 @@ impl Model {
         }
         // Whom a phase lets go first is only to be told when the phase did not change in this very call.
         let steady = self.events.len() == told;
+        let count = self.gate.woken_count();
         let woken: Vec<_> = self.gate.woken().collect();
+        assert_eq!(woken.len(), count);
         for ticket in woken {
             let ask = self.waiting.get(&ticket).copied().expect("only who waits is let go");
             if !steady {

@@ -30,6 +30,22 @@ fn everybody_who_waited_is_in_the_report_whether_to_the_end_or_not() {
 }
 
 #[test]
+fn who_waits_is_told_and_while_the_server_is_busy_who_is_tried_too() {
+    let mut model = Model::new(Some(THRESHOLD));
+    assert_eq!(model.gate.held(), (0, 0));
+    let leader = model.busy();
+    model.wait(TEN);
+    model.wait(TEN);
+    assert_eq!(model.gate.held(), (3, 1 + 10 + 10));
+    let due = model.next;
+    model.pass(due);
+    let (since, _) = model.out[&leader];
+    assert_eq!(model.gate.held(), (3, 1 + 10 + 10), "the leader is being tried");
+    model.answered(leader, Outcome::Proof, since);
+    assert_eq!(model.gate.held(), (0, 0), "it is open, and both are let go");
+}
+
+#[test]
 fn what_was_rejected_and_given_up_is_counted() {
     let mut model = Model::new(Some(THRESHOLD));
     let leader = model.busy();
