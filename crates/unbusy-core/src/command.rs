@@ -632,6 +632,23 @@ mod tests {
         assert_eq!(class(pack(b"")), None);
     }
 
+    /// It may be a module's.
+    #[test]
+    fn a_name_that_differs_in_one_letter_is_another() {
+        let lists = [READS, WRITES, BLOCKING, SLOW, SCRIPTS, SPECIALS].concat();
+        let names: BTreeSet<Vec<u8>> = lists.iter().map(|name| name.as_bytes().to_vec()).collect();
+        for name in &names {
+            for at in 0..name.len() {
+                for letter in b'A'..=b'Z' {
+                    let mut other = name.clone();
+                    other[at] = letter;
+                    let is_core = class(pack(&other)).is_some();
+                    assert_eq!(is_core, names.contains(&other), "{}", other.escape_ascii());
+                }
+            }
+        }
+    }
+
     #[test]
     fn scouts_are_commands_that_a_busy_server_rejects_and_an_open_one_answers_at_once() {
         for scout in ["GET k", "set k v", "PING", "EVAL x 0", "INFO"] {
@@ -669,10 +686,15 @@ mod tests {
         assert_eq!(read("CLIENT REPLY SKIP").kind, Kind::Reply(ReplyMode::Skip));
         assert_eq!(read("client reply wrong").kind, Kind::Barrier);
         assert_eq!(read("CLIENT ID").kind, Kind::Barrier);
+        assert_eq!(read("CLIENT NO-EVICT OFF").kind, Kind::Barrier);
+        assert_eq!(read("CLIENT CACHING YES").kind, Kind::Prefix);
+        assert_eq!((read("SCRIPT LOAD x").kind, read("SCRIPT EXISTS x").kind), (Kind::Load, Kind::Plain));
         assert_eq!(read("FUNCTION STATS").kind, Kind::Kill);
         assert_eq!(read("FUNCTION LIST").kind, Kind::Plain);
         assert_eq!(read("SHUTDOWN NOSAVE").kind, Kind::Kill);
         assert_eq!(read("REPLCONF ACK 0").kind, Kind::Unanswered);
+        assert_eq!(read("REPLCONF ACK 0 FACK 0").kind, Kind::Unanswered);
+        assert_eq!(read("REPLCONF ACK 0 FACK").kind, Kind::Barrier, "which is refused");
         assert_eq!(read("REPLCONF listening-port 1").kind, Kind::Barrier);
         assert_eq!(read("SUBSCRIBE a b c").words, 4);
         assert_eq!(read("CLIENT").kind, Kind::Barrier);
