@@ -173,7 +173,7 @@ impl fmt::Display for Sent {
 
 #[cfg(test)]
 mod tests {
-    use super::Script;
+    use super::*;
 
     #[test]
     fn every_family_is_known() {
@@ -188,5 +188,41 @@ mod tests {
         assert_eq!(Script::of(b"EVAL\r\n"), None);
         assert_eq!(Script::of(b"SCRIPT LOAD\r\n"), None);
         assert_eq!(Script::of(b"SCRIPT FLUSH\r\n"), None);
+    }
+
+    #[test]
+    fn a_glance_tells_most_commands_apart() {
+        assert!(["eval", "EVALSHA", "fcall_ro"].iter().all(|name| Script::may_be_run_by(name.as_bytes())));
+        assert!(!["GET", "EXEC", "FLUSHALL"].iter().any(|name| Script::may_be_run_by(name.as_bytes())));
+    }
+
+    #[test]
+    fn what_is_suspected_is_of_the_kind_that_runs_and_has_run_for_the_threshold() {
+        let at = |ms: u64| Time::from_nanos(ms * 1_000_000);
+        let sent = |script| Sent::new(script, at(100), Company::Alone).expect("it runs");
+        let (text, function) = (sent(Script::Text(b"x")), sent(Script::Function(b"f")));
+        for (sent, cause, other) in
+            [(&text, Cause::Script, Cause::Function), (&function, Cause::Function, Cause::Script)]
+        {
+            let suspect = |cause, now| sent.is_suspect(cause, Duration::from_millis(50), at(now));
+            assert!(sent.is_of(cause) && !sent.is_of(other));
+            assert!(suspect(cause, 150) && !suspect(cause, 149) && !suspect(other, 150));
+        }
+    }
+
+    #[test]
+    fn a_script_is_called_as_its_server_calls_it() {
+        let sha = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
+        let told = |script, company| {
+            let sent = Sent::new(script, Time::ZERO, company).expect("it runs");
+            (sent.name(), sent.to_string())
+        };
+        assert_eq!(told(Script::Text(b"return 1"), Company::Alone), (sha.into(), sha.into()));
+        let upper = sha.to_ascii_uppercase();
+        assert_eq!(told(Script::Sha1(upper.as_bytes()), Company::Transaction), (sha.into(), sha.into()));
+        let (name, text) = told(Script::Function(b"f"), Company::Others);
+        assert_eq!(name, "f");
+        assert_eq!(text, "function \"f\", or another one that was sent along with it");
+        assert_eq!(Sent::new(Script::Loaded(b"x"), Time::ZERO, Company::Alone), None);
     }
 }
