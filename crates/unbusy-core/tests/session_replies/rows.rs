@@ -194,6 +194,20 @@ pub(super) const ROWS: &[(&str, &[Step])] = &[
         ],
     ),
     (
+        "REPLY OFF is emulated behind another command",
+        &[
+            Ask(&["GET k", "CLIENT REPLY OFF", "GET l"]),
+            Sent("GET k"),
+            Say("$-1\r\n"),
+            Sent("CLIENT REPLY ON"),
+            Say(OK),
+            Sent("GET l"),
+            Say("$-1\r\n"),
+            Got("$-1\r\n"),
+            Quiet,
+        ],
+    ),
+    (
         "REPLY OFF is emulated until ON",
         &[
             Ask(&["CLIENT REPLY OFF"]),
