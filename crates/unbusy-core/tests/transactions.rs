@@ -159,9 +159,10 @@ fn nothing_follows_an_exec_that_will_be_refused() {
 #[test]
 fn a_transaction_in_front_of_a_hole_is_over() {
     let mut session = Session::new(Policy::default());
-    play(&mut session, &[("GET x", "$1\r\nx\r\n")]);
     let commands = "MULTI\r\nINCR number\r\nEXEC\r\nEVAL s 0\r\nGET d\r\n";
-    assert_eq!(send(&mut session, commands), commands);
+    assert_eq!(send(&mut session, &format!("GET x\r\n{commands}")), "GET x\r\n");
+    assert_eq!(hear(&mut session, "$1\r\nx\r\n").0, "$1\r\nx\r\n");
+    assert_eq!(send(&mut session, ""), commands);
     let abort = format!("-EXECABORT Transaction discarded because of: {}", &REJECTION[1..]);
     let replies = format!("+OK\r\n{REJECTION}{abort}:1\r\n{REJECTION}");
     assert_eq!(hear(&mut session, &replies), (format!("+OK\r\n+QUEUED\r\n{abort}:1\r\n"), true));
