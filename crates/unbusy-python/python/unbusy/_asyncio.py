@@ -49,7 +49,8 @@ def _open(engine: Engine) -> socket.socket:
 class Held(_Base):
     """Whatever the kind of socket, the connection is the engine's, and waits while the server is busy."""
 
-    # How the library reads a response. Pipelines do that for each of their commands, so it is to cost little.
+    # How the library sends, and reads a response. Pipelines do that for each of their commands, so it is to cost little.
+    _plain_send: ClassVar[Callable[..., Any]]
     _plain_read: ClassVar[Callable[..., Any]]
     # What is raised when the server is silent for too long.
     late: ClassVar[type[Exception]] = redis.TimeoutError
@@ -58,6 +59,7 @@ class Held(_Base):
         super().__init_subclass__(**kwargs)
         if hasattr(super(Held, cls), "read_response"):
             cls._plain_read = super(Held, cls).read_response
+            cls._plain_send = super(Held, cls).send_packed_command
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.take(Options.out_of(kwargs))
@@ -83,31 +85,38 @@ class Held(_Base):
         sock = await asyncio.to_thread(_open, self._engine)
         self._reader, self._writer = await asyncio.open_connection(sock=sock)
 
-    async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+    def send_packed_command(self, *args: Any, **kwargs: Any) -> Any:
+        if self._limit:
+            return self._send_in_time(*args, **kwargs)
+        return self._plain_send(*args, **kwargs)
+
+    async def _send_in_time(self, *args: Any, **kwargs: Any) -> None:
         if not self.is_connected:
             # That has a time-out of its own.
             await self.connect()
         with self._in_time("writing to"):
-            await super().send_packed_command(*args, **kwargs)
+            await self._plain_send(*args, **kwargs)
 
     def read_response(
         self, disable_decoding: bool = False, timeout: float | None = None, **kwargs: Any
     ) -> Any:
-        if timeout is not None:
+        if timeout is None and self._limit:
+            return self._read_in_time(disable_decoding, kwargs)
+        if kwargs:
             return self._plain_read(disable_decoding, timeout, **kwargs)
-        if self._limit:
-            return self._read_in_time(disable_decoding, **kwargs)
-        return self._plain_read(disable_decoding, **kwargs)
+        return self._plain_read(disable_decoding, timeout)
 
-    async def _read_in_time(self, *args: Any, **kwargs: Any) -> Any:
+    async def _read_in_time(self, disable_decoding: bool, kwargs: dict[str, Any]) -> Any:
         with self._in_time("reading from"):
-            return await self._plain_read(*args, **kwargs)
+            return await self._plain_read(disable_decoding, **kwargs)
 
     def _in_time(self, doing: str) -> AbstractContextManager[None]:
         if not self._limit or self._engine is None:
             return _NO_LIMIT
-        late = partial(self.late, f"Timeout {doing} {self._host_error()}")
-        return Watch(self._limit, self._engine, self._options.max_wait, late)
+        return Watch(self._limit, self._engine, self._options.max_wait, partial(self._late_error, doing))
+
+    def _late_error(self, doing: str) -> Exception:
+        return self.late(f"Timeout {doing} {self._host_error()}")
 
 
 class Connection(Held, plain.Connection):
