@@ -5,7 +5,9 @@
 //! between. Between the calls nothing happens, so a call that sends returns only when all is on its way.
 
 mod bell;
+mod loan;
 mod memory;
+mod polled;
 mod socket;
 
 use std::future::Future as _;
@@ -18,7 +20,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bell::Bell;
+pub(crate) use loan::Loan;
 pub(crate) use memory::Memory;
+pub use polled::{Polled, Watch};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 pub use socket::Ender;
 pub(crate) use socket::Socket;
@@ -95,12 +99,16 @@ impl Direct {
     ) -> Self {
         let (client, server) = (Stream::Memory(Box::default()), Stream::Direct(server));
         let pair = Pair::new(Arc::clone(&shared), worker, client, server);
+        Self::of(pair, seat, shared, orders)
+    }
+
+    fn of(pair: Pair, seat: Seat, shared: Arc<Shared>, worker: UnboundedSender<Order>) -> Self {
         Self {
             pair,
             seat,
             shared,
             bell: Arc::default(),
-            worker: orders,
+            worker,
             end: None,
             is_driven: false,
             looks: false,
@@ -124,7 +132,7 @@ impl Direct {
     /// # Errors
     /// As [`Direct::send`].
     pub fn settle(&mut self, until: Option<Instant>) -> io::Result<()> {
-        self.wait(until, |direct| direct.memory().is_read() && direct.pair.has_settled())?;
+        self.wait(until, |direct| direct.has_sent())?;
         self.end.map_or(Ok(()), |end| Err(end.error()))
     }
 
@@ -144,10 +152,7 @@ impl Direct {
 
     /// The bytes of the server that are there already.
     pub fn buffered(&self) -> &[u8] {
-        match &self.pair.client {
-            Stream::Memory(memory) => memory.received(),
-            _ => unreachable!("the client of a direct connection is this memory"),
-        }
+        self.client().received()
     }
 
     /// So many of the bytes that are there are taken, or all of them.
@@ -192,8 +197,7 @@ impl Direct {
         let (unsent, received) = self.memory().take_all();
         self.pair.hand_over(received);
         let order = Order::Adopt(Box::new(self.pair), inner, self.seat);
-        let ended = |_| io::Error::new(io::ErrorKind::ConnectionAborted, "the proxy has ended");
-        self.worker.send(order).map_err(ended)?;
+        self.worker.send(order).map_err(|_| proxy_has_ended())?;
         io::Write::write_all(&mut &outer, &unsent)?;
         Ok(outer)
     }
@@ -203,6 +207,18 @@ impl Direct {
     pub fn forget(self) {
         let Self { pair, .. } = self;
         pair.forget();
+    }
+
+    /// Whether all that was sent is on its way to the server.
+    fn has_sent(&self) -> bool {
+        self.client().is_read() && self.pair.has_settled()
+    }
+
+    fn client(&self) -> &Memory {
+        match &self.pair.client {
+            Stream::Memory(memory) => memory,
+            _ => unreachable!("the client of a direct connection is this memory"),
+        }
     }
 
     fn memory(&mut self) -> &mut Memory {
@@ -289,16 +305,23 @@ impl Direct {
         }
         let Poll::Ready(end) = Pin::new(&mut self.pair).poll(cx) else { return };
         self.pair.leave();
+        let rest = self.pair.take_backlog();
+        self.memory().set_limit(None);
+        self.write_last(&rest);
         self.end = Some(match end {
             End::Closed => Ended::Closed,
             End::Io(error) | End::Refused(error) => Ended::of(&error),
             End::Session(error) => {
                 tracing::warn!(%error, "a connection cannot go on");
-                let last_word = format!("-ERR unbusy: {error}\r\n");
-                self.memory().write(&[IoSlice::new(last_word.as_bytes())]);
+                self.write_last(format!("-ERR unbusy: {error}\r\n").as_bytes());
                 Ended::Closed
             }
         });
+    }
+
+    fn write_last(&mut self, bytes: &[u8]) {
+        let written = self.memory().write(&[IoSlice::new(bytes)]);
+        debug_assert!(written.is_ready(), "there is no limit any more");
     }
 
     /// Waits for the server, the gate, or the time. Whether the server's socket was looked at.
@@ -326,6 +349,10 @@ impl Direct {
         self.socket_mut().is_ready(seen);
         Ok(true)
     }
+}
+
+fn proxy_has_ended() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the proxy has ended")
 }
 
 fn since(moment: Time, now: Time) -> Duration {

@@ -54,7 +54,7 @@ pub use config::{
     Address, BusyThreshold, Config, HoldKinds, Io, KillPolicy, ListenerTls, Ordering, Upstream, UpstreamTls,
 };
 pub use connecting::Connecting;
-pub use direct::{Direct, Ender};
+pub use direct::{Direct, Ender, Polled, Watch};
 pub use inquiry::{Inquiry, InquiryError};
 use listen::Listener;
 pub use reply::{Reply, printable};

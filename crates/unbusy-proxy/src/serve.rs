@@ -1,8 +1,11 @@
 //! The life of one client connection: from its acceptance to its last byte.
 
+use std::future::{Future as _, poll_fn};
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::ReadBuf;
@@ -45,6 +48,17 @@ pub(crate) async fn serve(mut pair: Box<Pair>, context: &Context) {
     Box::pin(take_leave(pair, end, context)).await;
 }
 
+/// Serves a client until it or its server closes, or until all is answered; then the connection comes back.
+pub(crate) async fn serve_until_rest(mut pair: Box<Pair>, context: &Context) -> Option<Box<Pair>> {
+    let end = poll_fn(|cx| match Pin::new(&mut *pair).poll(cx) {
+        Poll::Pending if pair.is_at_rest() => Poll::Ready(None),
+        ended => ended.map(Some),
+    });
+    let Some(end) = end.await else { return Some(pair) };
+    take_leave(pair, end, context).await;
+    None
+}
+
 async fn take_leave(mut pair: Box<Pair>, end: End, context: &Context) {
     let backlog = pair.take_backlog();
     pair.leave();
@@ -85,7 +99,7 @@ pub(crate) async fn refuse(client: &mut Stream, mut before: Vec<u8>, reason: &st
 
 /// What a ring has taken for the client is still sent, if the client takes it in time.
 async fn flush(client: &mut Stream) {
-    let flushed = std::future::poll_fn(|cx| client.poll_flush(cx));
+    let flushed = poll_fn(|cx| client.poll_flush(cx));
     // The client may be gone.
     let _ = tokio::time::timeout(LAST_WORD_WAIT, flushed).await;
 }
@@ -96,14 +110,14 @@ async fn say(client: &mut Stream, bytes: Vec<u8>) {
     let talk = async {
         let mut written = 0;
         while written < bytes.len() {
-            written += std::future::poll_fn(|cx| client.poll_write(cx, &bytes[written..])).await?;
+            written += poll_fn(|cx| client.poll_write(cx, &bytes[written..])).await?;
         }
-        std::future::poll_fn(|cx| client.poll_flush(cx)).await?;
-        std::future::poll_fn(|cx| client.poll_shutdown(cx)).await?;
+        poll_fn(|cx| client.poll_flush(cx)).await?;
+        poll_fn(|cx| client.poll_shutdown(cx)).await?;
         let mut scratch = [0; 4096];
         loop {
             let mut buffer = ReadBuf::new(&mut scratch);
-            std::future::poll_fn(|cx| client.poll_read(cx, &mut buffer)).await?;
+            poll_fn(|cx| client.poll_read(cx, &mut buffer)).await?;
             if buffer.filled().is_empty() {
                 return io::Result::Ok(());
             }

@@ -102,7 +102,7 @@ impl Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Self::Memory(memory) => Poll::Ready(Ok(memory.write(slices))),
+            Self::Memory(memory) => memory.write(slices).map(Ok),
             Self::Direct(socket) => socket.write(slices),
             Self::Ring(socket) => socket.write(cx, slices),
         }

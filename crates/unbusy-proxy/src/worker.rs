@@ -13,9 +13,9 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 use crate::connecting::Caller;
-use crate::direct::{Direct, Socket};
+use crate::direct::{Direct, Loan, Socket};
 use crate::pair::Pair;
-use crate::serve::{Seat, refuse_unreached, serve};
+use crate::serve::{Seat, refuse_unreached, serve, serve_until_rest};
 use crate::shared::{Shared, Stage};
 use crate::stream::Stream;
 use crate::upstream::{self, Connector};
@@ -38,6 +38,8 @@ pub(crate) enum Order {
     Connect(Caller<Direct>, Seat, mpsc::UnboundedSender<Self>),
     /// Drive a connection that its user drove until now, and who has the other end of this socket.
     Adopt(Box<Pair>, std::os::unix::net::UnixStream, Seat),
+    /// The same until all is answered; then give it back.
+    Borrow(Box<Pair>, std::os::unix::net::UnixStream, Loan),
     /// The stage has changed: every connection is to look at it.
     Look,
 }
@@ -112,6 +114,11 @@ async fn work(index: usize, context: Context, mut inbox: mpsc::UnboundedReceiver
                     let beginning = Beginning::Adopted(pair, client);
                     tokio::spawn(attend(next, beginning, seat, context.clone(), index, reports.clone()));
                 }
+                Some(Order::Borrow(pair, client, loan)) => {
+                    next += 1;
+                    connections.insert(next, None);
+                    tokio::spawn(borrow(next, pair, client, loan, context.clone(), reports.clone()));
+                }
             },
         }
         match context.shared.stage() {
@@ -130,9 +137,7 @@ async fn attend(
     worker: usize,
     reports: mpsc::UnboundedSender<Report>,
 ) {
-    let waker = std::future::poll_fn(|cx| std::task::Poll::Ready(cx.waker().clone())).await;
-    // A worker that has ended needs no reports.
-    let _ = reports.send(Report::Began(id, waker));
+    report_beginning(id, &reports).await;
     let pair = match beginning {
         // Boxed, so that it leaves no mark on the size of every connection's task.
         Beginning::New(accepted) => Box::pin(begin(accepted, &context, worker)).await,
@@ -145,6 +150,12 @@ async fn attend(
     }
     drop(seat);
     let _ = reports.send(Report::Ended(id));
+}
+
+async fn report_beginning(id: u64, reports: &mpsc::UnboundedSender<Report>) {
+    let waker = std::future::poll_fn(|cx| std::task::Poll::Ready(cx.waker().clone())).await;
+    // A worker that has ended needs no reports.
+    let _ = reports.send(Report::Began(id, waker));
 }
 
 /// How a connection comes to a worker.
@@ -196,6 +207,37 @@ async fn begin(accepted: Accepted, context: &Context, worker: usize) -> io::Resu
 fn adopt(mut pair: Box<Pair>, client: std::os::unix::net::UnixStream) -> io::Result<Box<Pair>> {
     pair.adopt(Stream::Unix(UnixStream::from_std(client)?))?;
     Ok(pair)
+}
+
+/// Serves a connection for its user, who takes it back once all is answered.
+async fn borrow(
+    id: u64,
+    pair: Box<Pair>,
+    client: std::os::unix::net::UnixStream,
+    loan: Loan,
+    context: Context,
+    reports: mpsc::UnboundedSender<Report>,
+) {
+    report_beginning(id, &reports).await;
+    if let Err(error) = serve_borrowed(pair, client, loan, &context).await {
+        tracing::debug!(%error, "a connection was not given back");
+    }
+    let _ = reports.send(Report::Ended(id));
+}
+
+async fn serve_borrowed(
+    pair: Box<Pair>,
+    client: std::os::unix::net::UnixStream,
+    mut loan: Loan,
+    context: &Context,
+) -> io::Result<()> {
+    let mut pair = adopt(pair, client)?;
+    while let Some(at_rest) = serve_until_rest(pair, context).await {
+        let Some(kept) = loan.give_back(at_rest)? else { break };
+        (pair, loan) = kept;
+        tokio::task::yield_now().await;
+    }
+    Ok(())
 }
 
 /// Connects for a caller that goes on from there.

@@ -12,16 +12,32 @@ const KEPT_BYTES: usize = 64 * 1024;
 pub(crate) struct Memory {
     sent: Buffer,
     received: Buffer,
+    limit: Option<usize>,
 }
 
 impl Memory {
     pub(super) fn sent_by_user(&mut self, bytes: &[u8]) {
-        self.sent.bytes.extend_from_slice(bytes);
+        self.sent.put(bytes);
+    }
+
+    /// From so many bytes on that were received and not taken, no more are. With no limit, who sends a pipeline need read no
+    /// reply before all of it is sent.
+    pub(super) const fn set_limit(&mut self, limit: Option<usize>) {
+        self.limit = limit;
+    }
+
+    pub(super) fn unread(&self) -> usize {
+        self.sent.rest().len()
     }
 
     /// All that was sent has been read.
     pub(crate) fn is_read(&self) -> bool {
         self.sent.rest().is_empty()
+    }
+
+    /// Had been received before.
+    pub(super) fn put_received(&mut self, bytes: &[u8]) {
+        self.received.put(bytes);
     }
 
     pub(super) fn received(&self) -> &[u8] {
@@ -54,28 +70,35 @@ impl Memory {
         Poll::Ready(())
     }
 
-    /// There is no limit: who sends a pipeline reads no reply before all of it is sent.
-    pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> usize {
-        for slice in slices {
-            self.received.bytes.extend_from_slice(slice);
+    /// Its user makes room by taking, and drives it then.
+    pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> Poll<usize> {
+        if self.limit.is_some_and(|limit| self.received.rest().len() >= limit) {
+            return Poll::Pending;
         }
-        slices.iter().map(|slice| slice.len()).sum()
+        for slice in slices {
+            self.received.put(slice);
+        }
+        Poll::Ready(slices.iter().map(|slice| slice.len()).sum())
     }
 }
 
 /// Bytes that are taken from the front.
 #[derive(Default)]
-struct Buffer {
+pub(super) struct Buffer {
     bytes: Vec<u8>,
     taken: usize,
 }
 
 impl Buffer {
-    fn rest(&self) -> &[u8] {
+    pub(super) fn put(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    pub(super) fn rest(&self) -> &[u8] {
         &self.bytes[self.taken..]
     }
 
-    fn take(&mut self, count: usize) {
+    pub(super) fn take(&mut self, count: usize) {
         self.taken += count.min(self.rest().len());
         if self.taken == self.bytes.len() {
             self.bytes.clear();
