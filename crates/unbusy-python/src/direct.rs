@@ -11,7 +11,7 @@ use pyo3::sync::MutexExt as _;
 use pyo3::types::{PyBytes, PySlice};
 use unbusy_proxy::Ender;
 
-use crate::{Engine, os_error};
+use crate::{Engine, closed, contiguous, os_error};
 
 /// A connection to the server. Its methods are those of a socket; one thread at a time can use it.
 #[pyclass(frozen, module = "unbusy._engine")]
@@ -58,13 +58,7 @@ impl Direct {
     }
 
     fn sendall(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        let copy;
-        let bytes = if let Ok(bytes) = data.cast::<PyBytes>() {
-            bytes
-        } else {
-            copy = py.get_type::<PyBytes>().call1((data,))?.cast_into::<PyBytes>()?;
-            &copy
-        };
+        let bytes = contiguous(data)?;
         let mut unsent = bytes.as_bytes();
         self.in_time(py, |direct, until| direct.send(std::mem::take(&mut unsent), until))
     }
@@ -220,10 +214,6 @@ impl Drop for Direct {
 /// Another thread that has it may need the interpreter before it lets it go.
 fn locked<'a, T>(py: Python<'_>, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
     mutex.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
-}
-
-fn closed() -> PyErr {
-    os_error(&rustix::io::Errno::BADF.into())
 }
 
 /// What a socket of Python's own would have raised.

@@ -1,6 +1,7 @@
 //! The engine for Python: a proxy without listeners, on threads of its own that never need the interpreter.
 
 mod direct;
+mod polled;
 
 use std::io::{self, Write as _};
 use std::os::fd::{IntoRawFd, RawFd};
@@ -9,8 +10,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use direct::Direct;
-use pyo3::exceptions::{PyOSError, PyTimeoutError, PyValueError};
+use polled::Polled;
+use pyo3::exceptions::{PyBlockingIOError, PyOSError, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 use unbusy_core::Event;
 use unbusy_proxy::{Address, Config, Connecting, HoldKinds, Proxy, Upstream, UpstreamTls};
 
@@ -65,6 +68,12 @@ impl Engine {
     fn connect_direct(this: Bound<'_, Self>) -> PyResult<Direct> {
         let direct = wait_for(this.py(), this.get().proxy().connect_direct())?;
         Ok(Direct::new(direct, this.unbind()))
+    }
+
+    /// Connects to the server, for an event loop to drive the connection. Not with TLS.
+    fn connect_polled(this: Bound<'_, Self>) -> PyResult<Polled> {
+        let direct = wait_for(this.py(), this.get().proxy().connect_direct())?;
+        Ok(Polled::new(direct, this.unbind()))
     }
 
     /// The descriptor of a socket on which a line tells of each event, until the engine ends.
@@ -176,11 +185,24 @@ fn kinds(names: &[String]) -> PyResult<HoldKinds> {
     Ok(kinds)
 }
 
+/// The bytes of any object that has some.
+fn contiguous<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    if let Ok(bytes) = data.cast::<PyBytes>() {
+        return Ok(bytes.clone());
+    }
+    Ok(data.py().get_type::<PyBytes>().call1((data,))?.cast_into::<PyBytes>()?)
+}
+
+fn closed() -> PyErr {
+    os_error(&rustix::io::Errno::BADF.into())
+}
+
 /// The exception that a socket of Python's own would have raised.
 fn os_error(error: &io::Error) -> PyErr {
     let text = error.to_string();
     match (error.raw_os_error(), error.kind()) {
         (_, io::ErrorKind::TimedOut) => PyTimeoutError::new_err(text),
+        (_, io::ErrorKind::WouldBlock) => PyBlockingIOError::new_err(text),
         (Some(number), _) => PyOSError::new_err((number, text)),
         (None, _) => PyOSError::new_err(text),
     }
@@ -190,5 +212,5 @@ fn os_error(error: &io::Error) -> PyErr {
 #[pymodule]
 mod _engine {
     #[pymodule_export]
-    use super::{Direct, Engine};
+    use super::{Direct, Engine, Polled};
 }

@@ -17,6 +17,7 @@ from unbusy._connection import Options, Variants, settings_of
 from unbusy._engine import Engine
 from unbusy._engines import engine_for
 from unbusy._patience import Watch
+from unbusy._transport import can_drive, streams
 
 if TYPE_CHECKING:
 
@@ -81,9 +82,14 @@ class Held(_Base):
         self._limit = limit
 
     async def _connect(self) -> None:
-        self._engine = engine_for(settings_of(self, self._options))
-        sock = await asyncio.to_thread(_open, self._engine)
-        self._reader, self._writer = await asyncio.open_connection(sock=sock)
+        settings = settings_of(self, self._options)
+        self._engine = engine_for(settings)
+        if settings.tls is None and can_drive(asyncio.get_running_loop()):
+            connection = await asyncio.to_thread(self._engine.connect_polled)
+            self._reader, self._writer = streams(connection)
+        else:
+            sock = await asyncio.to_thread(_open, self._engine)
+            self._reader, self._writer = await asyncio.open_connection(sock=sock)
 
     def send_packed_command(self, *args: Any, **kwargs: Any) -> Any:
         if self._limit:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 import uvloop
 from test_package_asyncio import *  # noqa: F403
+from test_package_transport import *  # noqa: F403
 
 
 @pytest.fixture(autouse=True)

@@ -102,6 +102,10 @@ pub(super) const DIFFERENCES_OF_THE_PACKAGE: &[Difference] = &[
         "reads an asynchronous connection's `socket_timeout`, which is None there: the package watches the time itself",
     ),
     Difference::always(
+        "test_connection_disconect_race",
+        "replaces `asyncio.open_connection`, of which the package has no need",
+    ),
+    Difference::always(
         "test_connect_with_retries",
         "counts what Python's sockets are told to send, and the package sends by itself",
     ),
