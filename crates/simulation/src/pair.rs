@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use unbusy_core::gate::{Answer, Ask, Outcome, Ticket};
 use unbusy_core::session::{Out, Pass, SessionError, Want};
-use unbusy_core::{Policy, Session, Time};
+use unbusy_core::{Event, Policy, Session, Time};
 
 use crate::network::Pipe;
 use crate::text::{frame, is_message};
@@ -446,6 +446,11 @@ impl World {
         let now = self.now;
         for event in &out.events {
             self.tell(self.pairs[at].shell, event.clone());
+        }
+        let pair = &mut self.pairs[at];
+        if out.events.contains(&Event::Hole) && !pair.session.is_held() && !pair.client_lost {
+            // What looked rejected when the client closed was executed, so the server was open: the rest goes, as it would directly.
+            (pair.held_and_gone, pair.allowance) = (false, None);
         }
         if let Some(sent) = out.proof {
             if let Place::Sent(ticket) = self.pairs[at].place {
