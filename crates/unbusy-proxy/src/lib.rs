@@ -6,6 +6,7 @@
 
 #[cfg(feature = "admin")]
 mod admin;
+mod buffer;
 mod config;
 mod connecting;
 mod direct;

@@ -22,6 +22,7 @@ use unbusy_core::gate::Ticket;
 use unbusy_core::session::{Out, Pass, SessionError, Want};
 use unbusy_core::{Session, Time};
 
+use crate::buffer::Buffer;
 use crate::running::Caller;
 use crate::shared::{Shared, Stage};
 use crate::stream::{Closed, Stream};
@@ -39,6 +40,8 @@ const ORPHAN_WAIT: Duration = Duration::from_secs(60);
 const GONE_WAIT: Duration = Duration::from_millis(50);
 /// While commands are refused behind a failed SELECT, so much is read before the refusals are written.
 const POISONED_BACKLOG_BYTES: usize = 256 * 1024;
+/// So much is kept for a client that sends more and takes nothing.
+const PIPELINE_BACKLOG_BYTES: usize = 64 * 1024 * 1024;
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
@@ -83,7 +86,7 @@ pub(crate) struct Pair {
     pub(crate) server: Stream,
     session: Session,
     /// Replies that the client has not taken yet.
-    backlog: Vec<u8>,
+    backlog: Buffer<IDLE_BACKLOG_BYTES>,
     place: Place,
     timer: Option<Timer>,
     scripts_counted: u32,
@@ -157,7 +160,7 @@ impl Pair {
             client,
             server,
             session,
-            backlog: Vec::new(),
+            backlog: Buffer::default(),
             place: Place::Away,
             timer: None,
             scripts_counted: 0,
@@ -195,7 +198,7 @@ impl Pair {
 
     /// Replies that the client has not taken yet.
     pub(crate) fn take_backlog(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.backlog)
+        self.backlog.take_all()
     }
 
     const fn is_driven_by_caller(&self) -> bool {
@@ -330,13 +333,22 @@ impl Pair {
         }
     }
 
+    /// Who sends a pipeline may take no reply before all of it is sent, and the rest of it is read only when there are answers. A
+    /// server keeps replies without end for that (`client-output-buffer-limit normal`).
+    pub(super) fn reads_server(&self) -> bool {
+        let sends_on = !self.client_closed && !self.session.is_tunnel() && !self.session.wants_read();
+        self.client_lost
+            || self.backlog.is_empty()
+            || (sends_on && self.backlog.len() < PIPELINE_BACKLOG_BYTES)
+    }
+
     fn read_server(
         &mut self,
         cx: &mut Context<'_>,
         scratch: &mut Scratch,
         look: &mut Look,
     ) -> Result<bool, End> {
-        if look.server_is_dry || !self.backlog.is_empty() && !self.client_lost {
+        if look.server_is_dry || !self.reads_server() {
             return Ok(false);
         }
         let mut buffer = ReadBuf::new(&mut scratch.buffer);

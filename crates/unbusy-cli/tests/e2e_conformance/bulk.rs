@@ -28,6 +28,7 @@ on_every_server!(
     ten_thousand_commands_and_no_more,
     ten_thousand_commands_and_no_more_in_resp3,
     replies_are_read_late,
+    no_reply_is_read_before_all_is_sent,
 );
 
 fn values_of_1_and_20_mib(flavor: Flavor) {
@@ -237,6 +238,20 @@ fn replies_are_read_late(flavor: Flavor) {
     for n in (1..).take(TIMES) {
         assert!(client.read_reply() == testkit::Reply::Bulk(value.clone()), "the value differs");
         assert_eq!(client.read_reply().integer(), n);
+    }
+}
+
+/// Many clients send a pipeline so, and a server takes it whatever it answers.
+fn no_reply_is_read_before_all_is_sent(flavor: Flavor) {
+    const COMMANDS: usize = 20_000;
+    let server = Server::start(flavor);
+    let proxy = start_proxy(&server, &[]);
+    let value = value(1000);
+    let mut client = Client::connect(proxy.address());
+    client.send(&encode(&[b"SET", b"k".as_slice(), &value, b"GET"]).repeat(COMMANDS));
+    assert_eq!(client.read_reply(), testkit::Reply::Null);
+    for _ in 1..COMMANDS {
+        assert!(client.read_reply() == testkit::Reply::Bulk(value.clone()), "the value differs");
     }
 }
 

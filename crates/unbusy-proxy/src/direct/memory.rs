@@ -5,13 +5,15 @@ use std::task::Poll;
 
 use tokio::io::ReadBuf;
 
+use crate::buffer::Buffer;
+
 /// What is kept of an emptied buffer.
-const KEPT_BYTES: usize = 64 * 1024;
+pub(super) const KEPT_BYTES: usize = 64 * 1024;
 
 #[derive(Default)]
 pub(crate) struct Memory {
-    sent: Buffer,
-    received: Buffer,
+    sent: Buffer<KEPT_BYTES>,
+    received: Buffer<KEPT_BYTES>,
     limit: Option<usize>,
 }
 
@@ -27,12 +29,12 @@ impl Memory {
     }
 
     pub(super) fn unread(&self) -> usize {
-        self.sent.rest().len()
+        self.sent.len()
     }
 
     /// All that was sent has been read.
     pub(crate) fn is_read(&self) -> bool {
-        self.sent.rest().is_empty()
+        self.sent.is_empty()
     }
 
     /// Had been received before.
@@ -50,12 +52,7 @@ impl Memory {
 
     /// What was sent and not read, and what was received and not taken.
     pub(super) fn take_all(&mut self) -> (Vec<u8>, Vec<u8>) {
-        let take = |buffer: &mut Buffer| {
-            let bytes = buffer.rest().to_vec();
-            buffer.take(bytes.len());
-            bytes
-        };
-        (take(&mut self.sent), take(&mut self.received))
+        (self.sent.take_all(), self.received.take_all())
     }
 
     /// Its user wakes whoever reads, by reading himself.
@@ -72,38 +69,12 @@ impl Memory {
 
     /// Its user makes room by taking, and drives it then.
     pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> Poll<usize> {
-        if self.limit.is_some_and(|limit| self.received.rest().len() >= limit) {
+        if self.limit.is_some_and(|limit| self.received.len() >= limit) {
             return Poll::Pending;
         }
         for slice in slices {
             self.received.put(slice);
         }
         Poll::Ready(slices.iter().map(|slice| slice.len()).sum())
-    }
-}
-
-/// Bytes that are taken from the front.
-#[derive(Default)]
-pub(super) struct Buffer {
-    bytes: Vec<u8>,
-    taken: usize,
-}
-
-impl Buffer {
-    pub(super) fn put(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    pub(super) fn rest(&self) -> &[u8] {
-        &self.bytes[self.taken..]
-    }
-
-    pub(super) fn take(&mut self, count: usize) {
-        self.taken += count.min(self.rest().len());
-        if self.taken == self.bytes.len() {
-            self.bytes.clear();
-            self.bytes.shrink_to(KEPT_BYTES);
-            self.taken = 0;
-        }
     }
 }

@@ -15,8 +15,9 @@ use rustix::event::PollFlags;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::loan::{Desk, Loan, Returned};
-use super::memory::Buffer;
+use super::memory::KEPT_BYTES;
 use super::{Direct, Ender, proxy_has_ended};
+use crate::buffer::Buffer;
 use crate::shared::Shared;
 use crate::worker::Order;
 
@@ -45,9 +46,9 @@ struct Lent {
     socket: UnixStream,
     desk: Arc<Desk>,
     /// What the socket has not taken.
-    unsent: Buffer,
+    unsent: Buffer<KEPT_BYTES>,
     /// What it had meanwhile.
-    received: Buffer,
+    received: Buffer<KEPT_BYTES>,
     server: Ender,
     shared: Arc<Shared>,
     worker: UnboundedSender<Order>,
@@ -108,14 +109,14 @@ impl Polled {
     pub fn receive<R>(&mut self, take: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
         self.left = None;
         if let Hands::Worker(lent) = &mut self.hands
-            && lent.received.rest().is_empty()
+            && lent.received.is_empty()
             && lent.read()? == 0
             && !self.take_back()?
         {
             return Ok(take(&[]));
         }
         if let Hands::Worker(lent) = &mut self.hands
-            && !lent.received.rest().is_empty()
+            && !lent.received.is_empty()
         {
             let result = take(lent.received.rest());
             lent.received.take(usize::MAX);
@@ -169,7 +170,7 @@ impl Polled {
                 has_more: self.has_more(),
             }),
             Hands::Worker(lent) => {
-                let unsent = lent.unsent.rest().len();
+                let unsent = lent.unsent.len();
                 let socket = lent.socket.as_fd();
                 Ok(Watch { socket, writes: unsent > 0, unsent, waits: false, has_more: self.has_more() })
             }
@@ -233,7 +234,7 @@ impl Polled {
             Hands::Loop(direct) => {
                 !direct.buffered().is_empty() || direct.end.is_some() || !direct.pair.has_delivered()
             }
-            Hands::Worker(lent) => !lent.received.rest().is_empty(),
+            Hands::Worker(lent) => !lent.received.is_empty(),
             Hands::Nobody => false,
         }
     }
@@ -300,7 +301,7 @@ impl Drop for Polled {
 
 impl Lent {
     fn send(&mut self) -> io::Result<()> {
-        while !self.unsent.rest().is_empty() {
+        while !self.unsent.is_empty() {
             match (&self.socket).write(self.unsent.rest()) {
                 Ok(count) => self.unsent.take(count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.read_ahead(),

@@ -68,8 +68,8 @@ impl Pair {
 
     /// The client gets these bytes first. Then somebody else drives it.
     pub(crate) fn hand_over(&mut self, mut received: Vec<u8>) {
-        received.append(&mut self.backlog);
-        self.backlog = received;
+        received.append(&mut self.backlog.take_all());
+        self.backlog.put(&received);
         self.timer = None;
     }
 

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use unbusy_core::session::{Out, Piece};
 
-use super::{IDLE_BACKLOG_BYTES, Pair};
+use super::Pair;
 use crate::sync;
 
 impl Pair {
@@ -36,7 +36,7 @@ impl Pair {
             let bytes = bytes(piece);
             let done = written.min(bytes.len());
             written -= done;
-            self.backlog.extend_from_slice(&bytes[done..]);
+            self.backlog.put(&bytes[done..]);
         }
     }
 
@@ -61,24 +61,23 @@ impl Pair {
 
     pub(super) fn flush_backlog(&mut self, cx: &mut Context<'_>) -> bool {
         let mut written = 0;
-        while written < self.backlog.len() && !self.client_lost {
-            match self.client.poll_write(cx, &self.backlog[written..]) {
-                Poll::Ready(Ok(count)) => written += count,
+        while !self.backlog.is_empty() && !self.client_lost {
+            match self.client.poll_write(cx, self.backlog.rest()) {
+                Poll::Ready(Ok(count)) => {
+                    self.backlog.take(count);
+                    written += count;
+                }
                 Poll::Ready(Err(_)) => self.lose_client(),
                 Poll::Pending => break,
             }
             self.unflushed = true;
         }
         if self.client_lost {
-            self.backlog.clear();
+            self.backlog.take(usize::MAX);
         }
         let progress = written > 0;
         if progress {
             self.tally().to_clients.add(written as u64);
-        }
-        self.backlog.drain(..written.min(self.backlog.len()));
-        if self.backlog.is_empty() {
-            self.backlog.shrink_to(IDLE_BACKLOG_BYTES);
         }
         progress
     }

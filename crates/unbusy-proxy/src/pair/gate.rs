@@ -88,7 +88,7 @@ impl Pair {
             self.leave_gate(now);
             return false;
         }
-        let speaks = self.backlog.is_empty() && !self.client_lost;
+        let speaks = self.reads_server() && !self.client_lost;
         ask.scout &= speaks;
         ask.pings &= speaks;
         let ticket = self.take_ticket();
