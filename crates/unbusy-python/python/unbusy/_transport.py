@@ -23,6 +23,7 @@ PATIENCE = 0.005
 
 # As asyncio's own transports.
 _HIGH_WATER = 64 * 1024
+_SENDABLE: tuple[type[Any], ...] = (bytes, bytearray, memoryview)
 
 _Reference = weakref.ReferenceType["LoopTransport"]
 _waiting: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, set[_Reference]] = weakref.WeakKeyDictionary()
@@ -48,7 +49,7 @@ class LoopTransport(asyncio.Transport):
     def __init__(self, loop: asyncio.AbstractEventLoop, connection: Polled, protocol: asyncio.Protocol) -> None:
         super().__init__()
         self._loop, self._connection = loop, connection
-        self._reference = weakref.ref(self)
+        self._reference = _Reference(self)
         self._waiting = _waiting.setdefault(loop, set())
         # What the loop watches. Nothing but the one descriptor is to be watched while it is calm.
         self._watched: int | None = None
@@ -65,8 +66,8 @@ class LoopTransport(asyncio.Transport):
         protocol.connection_made(self)
         self._look()
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        if not isinstance(data, (bytes, bytearray, memoryview)):
+    def write(self, data: Any) -> None:
+        if not isinstance(data, _SENDABLE):
             raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
         if self._is_lost or not data:
             return
