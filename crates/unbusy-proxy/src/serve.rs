@@ -17,7 +17,7 @@ use crate::tally::Arrivals;
 use crate::upstream::Connector;
 use crate::worker::Context;
 
-/// How long a client that was refused may take to read why.
+/// How long a client may take no byte of what is left for it, and how long to close when it has all.
 const LAST_WORD_WAIT: Duration = Duration::from_secs(1);
 
 /// A place among `--max-connections`.
@@ -70,7 +70,12 @@ async fn take_leave(mut pair: Box<Pair>, end: End, context: &Context) {
             context.shared.arrivals.unreached.fetch_add(1, Relaxed);
             refuse_unreached(client, &context.connector, backlog, &reason).await;
         }
-        End::Io(error) => tracing::debug!(%error, "a connection failed"),
+        End::Io(error) => {
+            tracing::debug!(%error, "a connection failed");
+            if !backlog.is_empty() {
+                say(client, backlog).await;
+            }
+        }
         End::Session(error) => {
             tracing::warn!(%error, "a connection cannot go on");
             refuse(client, backlog, &error.to_string()).await;
@@ -107,11 +112,15 @@ async fn flush(client: &mut Stream) {
 /// Writes last bytes, then reads until the client closes: closing on unread bytes would reset the connection and take
 /// the last bytes from it.
 async fn say(client: &mut Stream, bytes: Vec<u8>) {
-    let talk = async {
-        let mut written = 0;
-        while written < bytes.len() {
-            written += poll_fn(|cx| client.poll_write(cx, &bytes[written..])).await?;
+    let mut written = 0;
+    while written < bytes.len() {
+        let some = poll_fn(|cx| client.poll_write(cx, &bytes[written..]));
+        match tokio::time::timeout(LAST_WORD_WAIT, some).await {
+            Ok(Ok(count)) => written += count,
+            Ok(Err(_)) | Err(_) => return,
         }
+    }
+    let talk = async {
         poll_fn(|cx| client.poll_flush(cx)).await?;
         poll_fn(|cx| client.poll_shutdown(cx)).await?;
         let mut scratch = [0; 4096];

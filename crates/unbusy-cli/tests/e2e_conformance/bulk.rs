@@ -255,6 +255,28 @@ fn no_reply_is_read_before_all_is_sent(flavor: Flavor) {
     }
 }
 
+/// The proxy has read them by then, and the client takes its time.
+#[test]
+fn replies_come_though_the_server_has_closed_long_before() {
+    const COMMANDS: usize = 40_000;
+    let server = Server::start(Flavor::Redis70);
+    let proxy = start_proxy(&server, &[]);
+    let value = value(1000);
+    let set = encode(&[b"SET", b"k".as_slice(), &value, b"GET"]);
+    let mut client = Client::connect(proxy.address());
+    // What is behind QUIT stays with the proxy, which therefore reads on.
+    client.send(&[set.repeat(COMMANDS), command("QUIT"), set.repeat(300)].concat());
+    for at in 0..COMMANDS {
+        if at % 2000 == 0 {
+            thread::sleep(Duration::from_millis(100));
+        }
+        let expected = if at == 0 { testkit::Reply::Null } else { testkit::Reply::Bulk(value.clone()) };
+        assert!(client.read_reply() == expected, "reply {at} differs");
+    }
+    assert_eq!(show(&client.read_frame()), "+OK\\r\\n");
+    assert!(client.read_to_end(SOON).is_empty());
+}
+
 fn assert_equal(got: &[u8], expected: &[u8]) {
     let same = got.iter().zip(expected).take_while(|(a, b)| a == b).count();
     let near = |bytes: &[u8]| show(&bytes[same.saturating_sub(60)..bytes.len().min(same + 60)]);
