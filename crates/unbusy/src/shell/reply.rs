@@ -7,29 +7,29 @@ use unbusy_core::{Cause, aborted, rejected};
 use crate::running::{End, ScriptInFlight};
 
 /// What a command or a pipeline is answered.
-pub(crate) trait Answer {
+pub(crate) trait HasError {
     fn has_error(&self) -> bool;
 }
 
-impl Answer for Value {
+impl HasError for Value {
     fn has_error(&self) -> bool {
         matches!(self, Self::ServerError(_))
     }
 }
 
-impl Answer for Vec<Value> {
+impl HasError for Vec<Value> {
     fn has_error(&self) -> bool {
-        self.iter().any(Answer::has_error)
+        self.iter().any(HasError::has_error)
     }
 }
 
 /// Whether an answer needs no closer look: no error of any kind.
-pub(crate) fn is_good<T: Answer>(answer: &RedisResult<T>) -> bool {
+pub(crate) fn is_good<T: HasError>(answer: &RedisResult<T>) -> bool {
     answer.as_ref().is_ok_and(|answer| !answer.has_error())
 }
 
 /// What came back for something with scripts in it, if it had any. If the connection failed meanwhile, they may run on.
-pub(crate) fn end_script<T: Answer>(running: Option<ScriptInFlight<'_>>, answer: &RedisResult<T>) {
+pub(crate) fn end_script<T: HasError>(running: Option<ScriptInFlight<'_>>, answer: &RedisResult<T>) {
     match running {
         Some(running) if is_good(answer) => running.ended(End::Executed),
         Some(running) if !answer.as_ref().is_err_and(RedisError::is_io_error) => running.ended(End::Refused),
