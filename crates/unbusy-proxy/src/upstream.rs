@@ -51,6 +51,10 @@ impl Connector {
         &self.address
     }
 
+    pub(crate) const fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     pub(crate) async fn connect(&self) -> io::Result<Stream> {
         self.in_time(async { self.greet(self.dial().await?).await }).await
     }

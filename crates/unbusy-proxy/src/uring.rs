@@ -10,7 +10,7 @@ use socket2::SockRef;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-pub(crate) use unbusy_uring::{stop, turn};
+pub(crate) use unbusy_uring::{Waiting, stop, turn};
 
 use crate::config::Io;
 use crate::stream::{Closed, Stream};
@@ -31,14 +31,13 @@ pub(crate) fn is_wanted(io: Io) -> io::Result<bool> {
 }
 
 /// Gives this worker's thread a ring, within its runtime: what comes to the ring wakes the runtime.
-pub(crate) fn start() -> io::Result<()> {
+pub(crate) fn start(waiting: Waiting) -> io::Result<()> {
     #[expect(
         deprecated,
         reason = "unsound only for what may change its descriptor, which an owned one does not"
     )]
-    let completions = AsyncFd::with_interest(unbusy_uring::start()?, Interest::READABLE)?;
+    let completions = AsyncFd::with_interest(unbusy_uring::start(waiting)?, Interest::READABLE)?;
     tokio::spawn(std::future::poll_fn(move |cx| {
-        // Usually the runtime turns the ring before it sleeps, and that it has been woken is enough. But it may never sleep.
         while let Poll::Ready(ready) = completions.poll_read_ready(cx) {
             match ready {
                 Ok(mut ready) => ready.clear_ready(),

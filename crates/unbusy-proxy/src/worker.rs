@@ -58,6 +58,14 @@ pub(crate) struct Context {
     pub(crate) tls: Option<TlsAcceptor>,
 }
 
+impl Context {
+    /// Sockets with TLS are not on the ring, and must not wait for those that are.
+    fn waiting(&self) -> uring::Waiting {
+        let has_tls = self.tls.is_some() || self.connector.has_tls();
+        if has_tls { uring::Waiting::InLoop } else { uring::Waiting::OnRing }
+    }
+}
+
 /// Starts worker number `index`.
 pub(crate) fn start(index: usize, has_ring: bool, context: Context) -> io::Result<Worker> {
     let (orders, inbox) = mpsc::unbounded_channel();
@@ -69,7 +77,7 @@ pub(crate) fn start(index: usize, has_ring: bool, context: Context) -> io::Resul
     let runtime = runtime.enable_all().build()?;
     let thread = thread::Builder::new().name(format!("unbusy-{index}")).spawn(move || {
         runtime.block_on(async {
-            let begun = if has_ring { uring::start() } else { Ok(()) };
+            let begun = if has_ring { uring::start(context.waiting()) } else { Ok(()) };
             let goes_on = begun.is_ok();
             // Whoever does not wait for it any more has given up the whole proxy.
             let _ = ready.send(begun);

@@ -4,6 +4,8 @@ use std::io::{self, IoSlice};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 
+use crate::Waiting;
+
 /// There is none.
 #[derive(Debug)]
 pub enum Ring {}
@@ -26,7 +28,7 @@ impl Ring {
 ///
 /// # Errors
 /// Always.
-pub fn start() -> io::Result<OwnedFd> {
+pub fn start(_: Waiting) -> io::Result<OwnedFd> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use unbusy_uring::Socket;
+use unbusy_uring::{Socket, Waiting};
 
 /// What is not told within this is not told.
 const LIMIT: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
@@ -34,12 +34,30 @@ impl Wake for Woken {
 
 impl Loop {
     fn start() -> Option<Self> {
-        match unbusy_uring::start() {
-            Ok(completions) => Some(Self { completions, woken: Arc::default() }),
+        Self::start_waiting(Waiting::InLoop)
+    }
+
+    fn start_waiting(waiting: Waiting) -> Option<Self> {
+        match unbusy_uring::start(waiting) {
+            Ok(completions) => {
+                let woken = Arc::default();
+                let ring = Self { completions, woken };
+                unbusy_uring::hand_over(&mut Context::from_waker(&ring.waker()));
+                Some(ring)
+            }
             Err(error) => {
                 eprintln!("not tried, since there is no io_uring here: {error}");
                 None
             }
+        }
+    }
+
+    /// Tries it with each way of waiting.
+    fn each(test: impl Fn(&Self)) {
+        for waiting in [Waiting::InLoop, Waiting::OnRing] {
+            let Some(ring) = Self::start_waiting(waiting) else { return };
+            test(&ring);
+            unbusy_uring::stop();
         }
     }
 
@@ -51,7 +69,12 @@ impl Loop {
     fn sleep(&self) {
         let mut look = [PollFd::new(&self.completions, PollFlags::IN)];
         assert_eq!(rustix::event::poll(&mut look, Some(&LIMIT)), Ok(1), "nothing comes any more");
-        rustix::io::read(&self.completions, &mut [0; 8]).expect("a bell");
+        assert!(self.has_rung(), "readable without a bell");
+    }
+
+    /// Whether the bell has rung since the last look.
+    fn has_rung(&self) -> bool {
+        rustix::io::read(&self.completions, &mut [0; 8]).is_ok()
     }
 
     /// Goes on until it is ready.
@@ -101,18 +124,19 @@ fn numbered(count: usize) -> Vec<u8> {
 
 #[test]
 fn small_things_go_to_and_fro() {
-    let Some(ring) = Loop::start() else { return };
-    let (socket, mut peer) = pair();
-    for round in 0..1000_u32 {
-        peer.write_all(&round.to_le_bytes()).expect("room");
-        let read = ring.read(&socket, 4);
-        assert_eq!(read, round.to_le_bytes());
-        ring.write(&socket, &read);
-        unbusy_uring::turn();
-        let mut echo = [0; 4];
-        peer.read_exact(&mut echo).expect("the echo");
-        assert_eq!(echo, round.to_le_bytes());
-    }
+    Loop::each(|ring| {
+        let (socket, mut peer) = pair();
+        for round in 0..1000_u32 {
+            peer.write_all(&round.to_le_bytes()).expect("room");
+            let read = ring.read(&socket, 4);
+            assert_eq!(read, round.to_le_bytes());
+            ring.write(&socket, &read);
+            unbusy_uring::turn();
+            let mut echo = [0; 4];
+            peer.read_exact(&mut echo).expect("the echo");
+            assert_eq!(echo, round.to_le_bytes());
+        }
+    });
 }
 
 #[test]
@@ -145,50 +169,82 @@ fn what_must_not_wait_is_there_without_a_turn_and_behind_what_could_wait() {
 fn what_was_written_reaches_the_peer_of_a_loop_that_never_rests() {
     let Some(ring) = Loop::start() else { return };
     let (socket, mut peer) = pair();
+    let (other, _peer) = pair();
     peer.set_nonblocking(true).expect("a socket");
     let waker = ring.waker();
-    let mut messenger = Context::from_waker(&waker);
-    unbusy_uring::hand_over(&mut messenger);
-    for round in 1..=3 {
-        let write = socket.poll_write(&mut Context::from_waker(Waker::noop()), &[IoSlice::new(b"x")]);
-        assert!(write.is_ready());
-        assert_eq!(ring.woken.0.load(SeqCst), round, "the messenger is not called");
-        unbusy_uring::hand_over(&mut messenger);
-        assert_eq!(peer.read(&mut [0; 8]).expect("a byte"), 1);
+    let mut context = Context::from_waker(&waker);
+    assert!(socket.poll_write(&mut context, &[IoSlice::new(b"x")]).is_ready());
+    let mut reads = 0;
+    while peer.read(&mut [0; 8]).is_err() {
+        reads += 1;
+        assert!(reads < 1000, "it waits for a turn");
+        assert!(other.poll_read(&mut context, &mut [0; 8]).is_pending());
     }
+}
+
+#[test]
+fn no_bell_is_rung_for_a_thread_that_waits_on_the_ring_and_one_for_a_thread_that_does_not() {
+    let Some(ring) = Loop::start_waiting(Waiting::OnRing) else { return };
+    let (socket, mut peer) = pair();
+    let mut echo = || {
+        peer.write_all(b"ping").expect("room");
+        ring.read(&socket, 4);
+    };
+    // Until two come soon enough after each other.
+    let brisk = (0..1000).any(|_| {
+        echo();
+        ring.has_rung();
+        echo();
+        !ring.has_rung()
+    });
+    assert!(brisk, "it never waits on the ring");
+    let turned = ring.woken.0.load(SeqCst);
+    unbusy_uring::turn();
+    assert!(ring.woken.0.load(SeqCst) > turned, "the loop may sleep though nobody rings");
+    std::iter::repeat_n((), 10).for_each(|()| unbusy_uring::turn());
+    let turned = ring.woken.0.load(SeqCst);
+    unbusy_uring::turn();
+    assert_eq!(ring.woken.0.load(SeqCst), turned, "nothing comes, and the loop does not sleep");
+    assert!(socket.poll_read(&mut Context::from_waker(&ring.waker()), &mut [0; 8]).is_pending());
+    ring.has_rung();
+    peer.write_all(b"ping").expect("room");
+    ring.sleep();
+    assert_eq!(ring.read(&socket, 4), b"ping");
 }
 
 #[test]
 fn large_things_go_to_and_fro_whole() {
-    let Some(ring) = Loop::start() else { return };
-    let (socket, mut peer) = pair();
-    let sent = numbered(3_000_000);
-    let expected = sent.clone();
-    let echo = std::thread::spawn(move || {
-        let mut seen = vec![0; expected.len()];
-        // So that our writes find no room.
-        std::thread::sleep(A_WHILE);
-        peer.read_exact(&mut seen).expect("all of it");
-        peer.write_all(&seen).expect("a reader");
-        seen == expected
+    Loop::each(|ring| {
+        let (socket, mut peer) = pair();
+        let sent = numbered(3_000_000);
+        let expected = sent.clone();
+        let echo = std::thread::spawn(move || {
+            let mut seen = vec![0; expected.len()];
+            // So that our writes find no room.
+            std::thread::sleep(A_WHILE);
+            peer.read_exact(&mut seen).expect("all of it");
+            peer.write_all(&seen).expect("a reader");
+            seen == expected
+        });
+        ring.write(&socket, &sent);
+        assert!(ring.read(&socket, sent.len()) == sent, "came back changed");
+        assert!(echo.join().expect("the peer"), "arrived changed");
     });
-    ring.write(&socket, &sent);
-    assert!(ring.read(&socket, sent.len()) == sent, "came back changed");
-    assert!(echo.join().expect("the peer"), "arrived changed");
 }
 
 #[test]
 fn large_and_small_follow_each_other_in_order() {
-    let Some(ring) = Loop::start() else { return };
-    let (socket, mut peer) = pair();
-    // Each reading changes its ways several times.
-    for _ in 0..5 {
-        for size in [1, 5000, 3, 2048, 2047, 2049].into_iter().chain(std::iter::repeat_n(10, 50)) {
-            let sent = numbered(size);
-            peer.write_all(&sent).expect("room");
-            assert!(ring.read(&socket, size) == sent, "{size} bytes came changed");
+    Loop::each(|ring| {
+        let (socket, mut peer) = pair();
+        // Each reading changes its ways several times.
+        for _ in 0..5 {
+            for size in [1, 5000, 3, 2048, 2047, 2049].into_iter().chain(std::iter::repeat_n(10, 50)) {
+                let sent = numbered(size);
+                peer.write_all(&sent).expect("room");
+                assert!(ring.read(&socket, size) == sent, "{size} bytes came changed");
+            }
         }
-    }
+    });
 }
 
 #[test]
@@ -220,37 +276,39 @@ fn what_is_not_read_is_kept_in_order_and_is_little() {
 
 #[test]
 fn more_sockets_have_something_than_there_are_buffers() {
-    let Some(ring) = Loop::start() else { return };
-    let mut pairs: Vec<_> = (0..300).map(|_| pair()).collect();
-    let waker = ring.waker();
-    for (socket, _) in &pairs {
-        assert!(socket.poll_read(&mut Context::from_waker(&waker), &mut [0; 8]).is_pending());
-    }
-    unbusy_uring::turn();
-    let sent = numbered(5000);
-    for (_, peer) in &mut pairs {
-        peer.write_all(&sent).expect("room");
-    }
-    for (socket, _) in &pairs {
-        assert!(ring.read(socket, sent.len()) == sent, "came changed");
-    }
+    Loop::each(|ring| {
+        let mut pairs: Vec<_> = (0..300).map(|_| pair()).collect();
+        let waker = ring.waker();
+        for (socket, _) in &pairs {
+            assert!(socket.poll_read(&mut Context::from_waker(&waker), &mut [0; 8]).is_pending());
+        }
+        unbusy_uring::turn();
+        let sent = numbered(5000);
+        for (_, peer) in &mut pairs {
+            peer.write_all(&sent).expect("room");
+        }
+        for (socket, _) in &pairs {
+            assert!(ring.read(socket, sent.len()) == sent, "came changed");
+        }
+    });
 }
 
 #[test]
 fn the_end_comes_behind_the_last_bytes() {
-    let Some(ring) = Loop::start() else { return };
-    let (socket, mut peer) = pair();
-    peer.write_all(b"last words").expect("room");
-    drop(peer);
-    assert_eq!(ring.read(&socket, 10), b"last words");
-    assert_eq!(ring.until(|cx| socket.poll_read(cx, &mut [0; 8])).expect("no error"), 0);
-    // Writing to one that is gone fails sooner or later, and breaks nothing.
-    let failed = (0..3).any(|_| {
-        let written = ring.until(|cx| socket.poll_write(cx, &[IoSlice::new(b"?")]));
-        unbusy_uring::turn();
-        written.is_err()
+    Loop::each(|ring| {
+        let (socket, mut peer) = pair();
+        peer.write_all(b"last words").expect("room");
+        drop(peer);
+        assert_eq!(ring.read(&socket, 10), b"last words");
+        assert_eq!(ring.until(|cx| socket.poll_read(cx, &mut [0; 8])).expect("no error"), 0);
+        // Writing to one that is gone fails sooner or later, and breaks nothing.
+        let failed = (0..3).any(|_| {
+            let written = ring.until(|cx| socket.poll_write(cx, &[IoSlice::new(b"?")]));
+            unbusy_uring::turn();
+            written.is_err()
+        });
+        assert!(failed, "nobody said that the peer is gone");
     });
-    assert!(failed, "nobody said that the peer is gone");
 }
 
 #[test]
@@ -297,38 +355,40 @@ fn what_was_written_arrives_although_its_socket_is_dropped() {
 
 #[test]
 fn flushing_waits_for_a_peer_that_takes_nothing() {
-    let Some(ring) = Loop::start() else { return };
-    let (socket, mut peer) = pair();
-    let mut context = Context::from_waker(Waker::noop());
-    let mut sent = 0;
-    while socket.poll_write(&mut context, &[IoSlice::new(&[7; 4000])]).is_ready() {
-        sent += 4000;
-        unbusy_uring::turn();
-    }
-    assert!(socket.poll_flush(&mut context).is_pending(), "there is no room for all of it");
-    let reader = std::thread::spawn(move || {
-        let mut bytes = vec![0; sent];
-        peer.read_exact(&mut bytes).map(|()| peer)
+    Loop::each(|ring| {
+        let (socket, mut peer) = pair();
+        let mut context = Context::from_waker(Waker::noop());
+        let mut sent = 0;
+        while socket.poll_write(&mut context, &[IoSlice::new(&[7; 4000])]).is_ready() {
+            sent += 4000;
+            unbusy_uring::turn();
+        }
+        assert!(socket.poll_flush(&mut context).is_pending(), "there is no room for all of it");
+        let reader = std::thread::spawn(move || {
+            let mut bytes = vec![0; sent];
+            peer.read_exact(&mut bytes).map(|()| peer)
+        });
+        ring.until(|cx| socket.poll_flush(cx)).expect("sent");
+        reader.join().expect("no panic").expect("all that was written");
     });
-    ring.until(|cx| socket.poll_flush(cx)).expect("sent");
-    reader.join().expect("no panic").expect("all that was written");
 }
 
 #[test]
 fn an_ended_ring_closes_its_sockets() {
-    let Some(ring) = Loop::start() else { return };
-    let (reading, mut peer) = pair();
-    let (writing, _full) = pair();
-    assert!(reading.poll_read(&mut Context::from_waker(&ring.waker()), &mut [0; 8]).is_pending());
-    let mut context = Context::from_waker(Waker::noop());
-    while writing.poll_write(&mut context, &[IoSlice::new(&[0; 4000])]).is_ready() {
-        unbusy_uring::turn();
-    }
-    unbusy_uring::stop();
-    peer.set_read_timeout(Some(Duration::from_secs(5))).expect("a socket");
-    assert_eq!(peer.read(&mut [0; 8]).expect("closed"), 0);
-    let read = reading.poll_read(&mut context, &mut [0; 8]);
-    assert!(matches!(read, Poll::Ready(Err(_))), "there is no ring any more");
+    Loop::each(|ring| {
+        let (reading, mut peer) = pair();
+        let (writing, _full) = pair();
+        assert!(reading.poll_read(&mut Context::from_waker(&ring.waker()), &mut [0; 8]).is_pending());
+        let mut context = Context::from_waker(Waker::noop());
+        while writing.poll_write(&mut context, &[IoSlice::new(&[0; 4000])]).is_ready() {
+            unbusy_uring::turn();
+        }
+        unbusy_uring::stop();
+        peer.set_read_timeout(Some(Duration::from_secs(5))).expect("a socket");
+        assert_eq!(peer.read(&mut [0; 8]).expect("closed"), 0);
+        let read = reading.poll_read(&mut context, &mut [0; 8]);
+        assert!(matches!(read, Poll::Ready(Err(_))), "there is no ring any more");
+    });
 }
 
 #[test]
@@ -337,7 +397,7 @@ fn a_socket_is_of_no_use_in_another_thread() {
     let (socket, _peer) = pair();
     let read = std::thread::scope(|scope| {
         let elsewhere = || {
-            unbusy_uring::start().expect("a second ring");
+            unbusy_uring::start(Waiting::InLoop).expect("a second ring");
             socket.poll_read(&mut Context::from_waker(Waker::noop()), &mut [0; 8])
         };
         scope.spawn(elsewhere).join().expect("no panic")

@@ -59,7 +59,7 @@ fn what_needs_a_lease_is_written_when_the_lease_was_looked_at() {
 }
 
 fn write_under_a_lease() {
-    let _completions = unbusy_uring::start().expect("a ring");
+    let _completions = unbusy_uring::start(unbusy_uring::Waiting::InLoop).expect("a ring");
     let ((client, mut user), (upstream, mut server)) = (on_ring(), on_ring());
     let shared = Arc::new(Shared::new(Policy::default(), Some(THRESHOLD), 1));
     shared.set_threaded_reads(false);

@@ -2,6 +2,7 @@
 
 mod inbox;
 mod outbox;
+mod pace;
 mod ring;
 mod slot;
 mod socket;
@@ -11,6 +12,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::task::Context;
 
+use crate::Waiting;
+
 pub use ring::Ring;
 pub use socket::Socket;
 
@@ -18,25 +21,27 @@ thread_local! {
     static RING: RefCell<Option<Ring>> = const { RefCell::new(None) };
 }
 
-/// Gives this thread a ring. What comes back becomes readable when there is something for the next [`turn`].
+/// Gives this thread a ring. What comes back becomes readable when the thread sleeps and there is something for the next
+/// [`turn`].
 ///
 /// # Errors
 /// When the kernel has no `io_uring`, or not all that is needed of it, or the process may not use it.
-pub fn start() -> io::Result<OwnedFd> {
-    let ring = Ring::new()?;
+pub fn start(waiting: Waiting) -> io::Result<OwnedFd> {
+    let mut ring = Ring::new()?;
+    ring.set_waiting(waiting);
     let completions = ring.completions()?;
     RING.set(Some(ring));
     Ok(completions)
 }
 
-/// Hands over to the kernel what was written, and wakes those who have something to read, or room to write. Nothing
-/// happens in a thread without a ring.
+/// Hands over to the kernel what was written, and wakes those who have something to read, or room to write. It may wait for
+/// that ([`Waiting::OnRing`]). Nothing happens in a thread without a ring.
 pub fn turn() {
     RING.with_borrow_mut(|ring| ring.as_mut().map(Ring::turn));
 }
 
-/// Hands over to the kernel what was written, for a task that is woken when there is something to hand over: a loop whose other
-/// tasks never rest would take no [`turn`]. Readers that were woken keep what they have not read yet.
+/// Does what [`turn`] does without waiting, for the task that hears of what [`start`] gave back. It is woken as well by a turn
+/// behind which the loop must not sleep. Readers that were woken keep what they have not read yet.
 pub fn hand_over(cx: &mut Context<'_>) {
     RING.with_borrow_mut(|ring| ring.as_mut().map(|ring| ring.hand_over(cx)));
 }

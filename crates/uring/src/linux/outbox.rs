@@ -18,7 +18,19 @@ pub(crate) struct Outbox {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Parcel {
     buffer: u16,
-    pub(crate) len: u32,
+    start: u16,
+    end: u16,
+}
+
+impl Parcel {
+    pub(crate) const fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// So much of it is sent.
+    pub(crate) fn advance(&mut self, count: usize) {
+        self.start = self.end.min(self.start.saturating_add(u16::try_from(count).unwrap_or(u16::MAX)));
+    }
 }
 
 impl Outbox {
@@ -38,12 +50,12 @@ impl Outbox {
             self.buffers[at..at + slice.len()].copy_from_slice(slice);
             at += slice.len();
         }
-        Some(Parcel { buffer, len: len as u32 })
+        Some(Parcel { buffer, start: 0, end: len as u16 })
     }
 
     /// Where its bytes are until it is [freed](Self::free).
     pub(crate) fn address(&self, parcel: Parcel) -> *const u8 {
-        self.buffers[usize::from(parcel.buffer) * BYTES..].as_ptr()
+        self.buffers[usize::from(parcel.buffer) * BYTES + usize::from(parcel.start)..].as_ptr()
     }
 
     /// The kernel may read the buffers for ever.

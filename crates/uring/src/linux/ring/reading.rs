@@ -140,6 +140,7 @@ impl Ring {
         cx: &Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        self.count_call();
         let slot = &mut self.slots[key];
         let mut count = 0;
         if !slot.kept.is_empty() {
