@@ -36,7 +36,7 @@ const SCOUT_GAP_MAX: Duration = Duration::from_secs(5);
 /// While an episode is young, tries are no further apart than this, so that few wait for long after a usual script; and
 /// while it is new, than that, if it is known how many others there may be that try.
 const TRY_MAX_YOUNG: Duration = Duration::from_millis(25);
-const TRY_MAX_NEW: Duration = Duration::from_millis(8);
+const TRY_MAX_NEW: Duration = Duration::from_millis(4);
 const NEW: Duration = Duration::from_secs(3);
 /// All gates of a server together try no more often than this, of which a rejection takes the server about a tenth.
 const TRY_SHARE: Duration = Duration::from_micros(200);
@@ -665,8 +665,9 @@ impl Gate {
         let Pace { first, longest } = self.pace;
         let Phase::Busy(episode) = &mut self.phase else { return };
         let age = now - episode.since;
-        let young = if age < NEW && self.gates.is_some() { TRY_MAX_NEW } else { TRY_MAX_YOUNG };
-        let longest = (age / 200).max(young).min(longest).max(first);
+        let is_new = age < NEW && self.gates.is_some();
+        let most = if is_new { TRY_MAX_NEW } else { TRY_MAX_YOUNG.max(age / 200) };
+        let longest = most.min(longest).max(first);
         let share = TRY_SHARE * self.gates.unwrap_or_default();
         let wait = (age / 16).clamp(first, longest).max(share.max(round_trip * 2).min(TRY_MAX));
         episode.next_try = now + wait;
