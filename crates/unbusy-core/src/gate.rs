@@ -36,7 +36,7 @@ const SCOUT_GAP_MAX: Duration = Duration::from_secs(5);
 /// While an episode is young, tries are no further apart than this, so that few wait for long after a usual script; and
 /// while it is new, than that, if it is known how many others there may be that try.
 const TRY_MAX_YOUNG: Duration = Duration::from_millis(25);
-const TRY_MAX_NEW: Duration = Duration::from_millis(4);
+const TRY_MAX_NEW: Duration = Duration::from_millis(6);
 const NEW: Duration = Duration::from_secs(3);
 /// All gates of a server together try no more often than this, of which a rejection takes the server about a tenth.
 const TRY_SHARE: Duration = Duration::from_micros(200);

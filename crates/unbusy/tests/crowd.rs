@@ -55,8 +55,8 @@ fn a_thousand_tasks_and_two_hundred_threads_wait_for_one_asker() {
         late.sort();
         let (most, flavor) = (late[late.len() * 99 / 100], server.flavor());
         assert!(most <= Duration::from_millis(50), "{flavor}: {most:?}");
-        // At most one asks at a time, every 8 ms; whoever came before BUSY was known is rejected once.
+        // At most one asks at a time, every 6 ms; whoever came before BUSY was known is rejected once.
         let rejected = server.rejections();
-        assert!(rejected <= 450, "{flavor}: {rejected} rejected");
+        assert!(rejected <= 550, "{flavor}: {rejected} rejected");
     });
 }

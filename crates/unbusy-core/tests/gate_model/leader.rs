@@ -94,8 +94,8 @@ fn the_time_between_tries_is_shared_among_the_gates_of_a_server() {
     for (clients, age, wait) in [
         // Unknown: as if there were some.
         (None, second, MS * 25),
-        (Some((10, 10)), second, MS * 4),
-        (Some((10, 10)), MS * 2_999, MS * 4),
+        (Some((10, 10)), second, MS * 6),
+        (Some((10, 10)), MS * 2_999, MS * 6),
         (Some((10, 10)), second * 4, MS * 25),
         (Some((10, 10)), second * 10, MS * 50),
         (Some((10, 10)), second * 40, MS * 100),
