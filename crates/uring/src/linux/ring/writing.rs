@@ -13,7 +13,7 @@ use rustix::net::{SendAncillaryBuffer, SendFlags};
 use super::super::outbox::Parcel;
 use super::{Kind, Ring, poll};
 
-/// `sendmsg` sends all, or says why not (`bits/socket.h`).
+/// Less than all counts as a failure, which is told though success is not (`bits/socket.h`, `io_uring_prep_send(3)`).
 const MSG_WAITALL: u32 = 0x100;
 /// Vectors of one write.
 const SLICES: usize = 16;
