@@ -226,11 +226,7 @@ async fn measure(args: &Args, way: Way, connections: usize) -> Result<(Run, Dura
     }
     let (reply, end) = tokio::task::spawn_blocking(move || script.join()).await?;
     ensure!(reply.starts_with(b":"), "the script answered {}", reply.escape_ascii());
-    let mut after = Vec::new();
-    while let Some(answered) = waiting.join_next().await {
-        after.push(answered??.saturating_duration_since(end));
-    }
-    after.sort_unstable();
+    let after = answers(waiting, end).await?;
     Ok((Run { after, rejected: server.rejections() - before }, round_trip))
 }
 
@@ -241,12 +237,19 @@ async fn at_once(streams: Vec<TcpStream>) -> Result<Run> {
     for stream in streams {
         asking.spawn(wait(stream, start.into(), false));
     }
-    let mut after = Vec::new();
-    while let Some(answered) = asking.join_next().await {
-        after.push(answered??.saturating_duration_since(start));
+    Ok(Run { after: answers(asking, start).await?, rejected: 0 })
+}
+
+/// How long after this each was answered, sorted. The connections stay open until all are: those that leave would cost time
+/// that the others wait.
+async fn answers(mut asking: JoinSet<Result<(Instant, TcpStream)>>, since: Instant) -> Result<Vec<Duration>> {
+    let mut answered = Vec::new();
+    while let Some(answer) = asking.join_next().await {
+        answered.push(answer??);
     }
+    let mut after: Vec<_> = answered.iter().map(|(at, _)| at.saturating_duration_since(since)).collect();
     after.sort_unstable();
-    Ok(Run { after, rejected: 0 })
+    Ok(after)
 }
 
 async fn connect(address: &str) -> Result<TcpStream> {
@@ -269,13 +272,17 @@ async fn round_trip(stream: &mut TcpStream) -> Result<Duration> {
 }
 
 /// When the INCR was answered that is sent at this moment.
-async fn wait(mut stream: TcpStream, comes: tokio::time::Instant, remedy: bool) -> Result<Instant> {
+async fn wait(
+    mut stream: TcpStream,
+    comes: tokio::time::Instant,
+    remedy: bool,
+) -> Result<(Instant, TcpStream)> {
     tokio::time::sleep_until(comes).await;
     loop {
         let reply = ask(&mut stream, &INCR).await?;
         let now = Instant::now();
         match reply.first() {
-            Some(b':') => return Ok(now),
+            Some(b':') => return Ok((now, stream)),
             _ if remedy && reply.starts_with(b"-BUSY ") => tokio::time::sleep(REMEDY_SLEEP).await,
             _ => anyhow::bail!("INCR was answered {}", reply.escape_ascii()),
         }
