@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use crate::StartError;
 use crate::config::Address;
+use crate::{StartError, upstream};
 
 /// As many connections may wait to be accepted; the system's own limit may be lower.
 const BACKLOG: i32 = 4096;
@@ -125,6 +125,8 @@ fn open_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // What is accepted has inherited it.
+    upstream::tune(&socket)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -149,4 +151,26 @@ fn is_left_over(path: &Path) -> io::Result<bool> {
     socket.set_nonblocking(true)?;
     let connected = socket.connect(&SockAddr::unix(path)?);
     Ok(connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[test]
+    fn what_is_accepted_is_tuned_as_the_listener() -> io::Result<()> {
+        let listener = open_tcp((Ipv4Addr::LOCALHOST, 0).into())?;
+        listener.set_nonblocking(false)?;
+        let _client = TcpStream::connect(listener.local_addr()?)?;
+        let (accepted, _) = listener.accept()?;
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.tcp_nodelay()?);
+        assert!(accepted.keepalive()?);
+        assert_eq!(accepted.tcp_keepalive_time()?, upstream::KEEPALIVE);
+        Ok(())
+    }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use socket2::{SockRef, Socket, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -13,7 +14,7 @@ use crate::stream::Stream;
 use crate::{StartError, tls};
 
 /// A peer that vanished without a word is noticed after about this.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+pub(crate) const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Knows how to reach a server.
 ///
@@ -84,7 +85,7 @@ impl Connector {
             Address::Tcp { host, port } => (host.as_str(), *port),
         };
         let stream = TcpStream::connect((host, port)).await?;
-        tune(&stream)?;
+        tune(&SockRef::from(&stream))?;
         Ok(Stream::Tcp(stream))
     }
 
@@ -101,8 +102,7 @@ impl Connector {
 }
 
 /// Small writes go at once, and a peer that vanished is noticed.
-pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
-    socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
+pub(crate) fn tune(socket: &Socket) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4))
 }

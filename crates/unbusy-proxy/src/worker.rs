@@ -18,7 +18,7 @@ use crate::pair::Pair;
 use crate::serve::{Seat, refuse_unreached, serve, serve_until_rest};
 use crate::shared::{Shared, Stage};
 use crate::stream::Stream;
-use crate::upstream::{self, Connector};
+use crate::upstream::Connector;
 use crate::uring;
 
 /// A connection on its way to a worker.
@@ -82,7 +82,8 @@ pub(crate) fn start(index: usize, has_ring: bool, context: Context) -> io::Resul
             // Whoever does not wait for it any more has given up the whole proxy.
             let _ = ready.send(begun);
             if goes_on {
-                work(index, context, inbox).await;
+                // Not here: what wakes this future writes to a descriptor, even from this thread.
+                let _ = tokio::spawn(work(index, context, inbox)).await;
             }
         });
         // First the connections, then the ring that they are on.
@@ -186,7 +187,6 @@ async fn begin(accepted: Accepted, context: &Context, worker: usize) -> io::Resu
         }
         Accepted::Tcp(stream) => {
             let stream = TcpStream::from_std(stream)?;
-            upstream::tune(&stream)?;
             match &context.tls {
                 None => (Stream::Tcp(stream), None),
                 Some(tls) => (Stream::Tls(Box::new(tls.accept(stream).await?.into())), None),
