@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use e2e_support::{alone, counter, on_every_server, proxy, quantile};
+use e2e_support::{alone, counter, on_every_server, proxy, quantile, wait_until};
 use testkit::{BusyScript, Client, Flavor, Proxy, Server};
 
 const CLIENTS: usize = 200;
@@ -71,6 +71,34 @@ fn a_stall_at_the_very_start_makes_nobody_wait_longer_later() {
         let late = answered.saturating_duration_since(end);
         assert!(late <= ANSWERED_WITHIN, "{flavor}: answered only {late:?} after the script's end");
     }
+}
+
+/// Proxies that start together ask before the others have their connections.
+#[test]
+fn connections_that_came_soon_after_the_start_make_tries_rarer() {
+    const OTHERS: usize = 500;
+    const SCRIPT: Duration = Duration::from_secs(1);
+    let _alone = alone();
+    let server = Server::start(Flavor::Valkey91);
+    let proxy = proxy(&server, &[]);
+    wait_until("the proxy has asked", || calls_of_config(&server) > 0);
+    let asked = calls_of_config(&server);
+    let _others: Vec<_> = (0..OTHERS).map(|_| server.client()).collect();
+    wait_until("the proxy has asked again", || calls_of_config(&server) > asked);
+    let mut client = Client::connect(proxy.address());
+    let before = server.rejections();
+    let script = BusyScript::start(server.address(), SCRIPT);
+    assert_eq!(client.cmd(&["INCR", "k"]), testkit::Reply::Integer(1));
+    script.join();
+    let rejections = server.rejections() - before;
+    // A hundred if it knew of nobody else, one in 100 ms as it is.
+    assert!((1..=30).contains(&rejections), "{rejections} rejections");
+}
+
+fn calls_of_config(server: &Server) -> u32 {
+    let stats = server.client().cmd(&["INFO", "commandstats"]).text();
+    let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_config|get:calls=")?.split(',').next());
+    calls.map_or(0, |calls| calls.parse().expect("a number"))
 }
 
 fn direct(flavor: Flavor) {

@@ -22,6 +22,8 @@ use crate::upstream::Connector;
 pub(crate) const CAUTIOUS: Duration = Duration::from_millis(20);
 /// `CONFIG SET` may change it at any time the server is not busy.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// After the first answer: proxies that start together do not see all connections of one another at once.
+const ASK_SOON: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_millis(250);
 /// While the server is busy and nobody waits for its end, the question tells when the episode is over.
 const RETRY_DESERTED: Duration = Duration::from_secs(1);
@@ -37,16 +39,15 @@ pub(crate) async fn follow(shared: Arc<Shared>, connector: Arc<Connector>, upstr
         let pause = match answer {
             Ok(Ok(Answer::Told(survey))) => {
                 shared.observed(true, sent);
-                known.learn(&shared, &survey, given);
-                ASK_AGAIN
+                known.learn(&shared, &survey, given)
             }
             Ok(Ok(Answer::Refused(survey, reason))) => {
-                known.learn(&shared, &survey, given);
+                let pause = known.learn(&shared, &survey, given);
                 if given {
                     return;
                 }
                 known.tell_refusal(reason);
-                ASK_AGAIN
+                pause
             }
             // Busy, loading, unreachable or silent: what was known before still holds.
             Ok(Ok(Answer::NotNow)) => {
@@ -71,12 +72,14 @@ struct Known {
 }
 
 impl Known {
-    fn learn(&mut self, shared: &Shared, survey: &Survey, given: bool) {
-        self.something = true;
+    /// Tells when to ask again.
+    fn learn(&mut self, shared: &Shared, survey: &Survey, given: bool) -> Duration {
+        let is_first = !std::mem::replace(&mut self.something, true);
+        let pause = if is_first { ASK_SOON } else { ASK_AGAIN };
         shared.set_threaded_reads(survey.one_read());
         shared.set_clients(survey.clients().unwrap_or_default());
         if given {
-            return;
+            return pause;
         }
         let threshold = survey.threshold().unwrap_or(DEFAULT_THRESHOLD);
         if self.threshold != Some(threshold) {
@@ -84,6 +87,7 @@ impl Known {
         }
         self.threshold = Some(threshold);
         shared.set_threshold((!threshold.is_zero()).then_some(threshold));
+        pause
     }
 
     /// A server that knows no CONFIG cannot be helped, but a login can be mended.

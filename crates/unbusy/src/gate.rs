@@ -26,6 +26,8 @@ use crate::{Event, notices};
 const THRESHOLD_UNKNOWN: Duration = Duration::from_millis(20);
 /// How often the server is asked of itself; its settings may be changed at any time.
 const SURVEY_PERIOD: Duration = Duration::from_secs(30);
+/// After the first time: processes that start together do not see all connections of one another at once.
+const SURVEY_SOON: Duration = Duration::from_secs(3);
 /// The thread ends when there was nothing to do for so long.
 const DRIVER_IDLE: Duration = Duration::from_secs(10);
 
@@ -193,7 +195,7 @@ impl Gate {
     /// What somebody is to ask the server now; for each period it is said to one only.
     pub(crate) fn survey(&self) -> Option<Survey> {
         let (now, due) = (now(), self.survey_due.load(Relaxed));
-        let next = (now + SURVEY_PERIOD).as_nanos();
+        let next = (now + if due == 0 { SURVEY_SOON } else { SURVEY_PERIOD }).as_nanos();
         let mine =
             now.as_nanos() >= due && self.survey_due.compare_exchange(due, next, Relaxed, Relaxed).is_ok();
         mine.then(|| Survey::new(!self.threshold_is_given.load(Relaxed)))
