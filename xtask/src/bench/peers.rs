@@ -60,7 +60,7 @@ pub(super) const HAPROXY: &str = "haproxy";
 pub(super) const UNBUSY: &str = "unbusy";
 pub(super) const UNBUSY_ON_URING: &str = "unbusy --io uring";
 
-pub(super) static PEERS: [Peer; 8] = [
+pub(super) static PEERS: [Peer; 9] = [
     Peer {
         name: HAPROXY,
         source: Source::Debian(&haproxy::PROGRAM),
@@ -102,9 +102,17 @@ pub(super) static PEERS: [Peer; 8] = [
         one_worker: false,
     },
     Peer {
+        name: "bare epoll loop",
+        source: Source::Own("passthrough", "passthrough"),
+        launch: |launch| launch_passthrough("bare", launch),
+        version: None,
+        unix: Unix::No,
+        one_worker: false,
+    },
+    Peer {
         name: "tokio copy",
         source: Source::Own("passthrough", "passthrough"),
-        launch: launch_passthrough,
+        launch: |launch| launch_passthrough("tokio", launch),
         version: None,
         unix: Unix::No,
         one_worker: false,
@@ -177,8 +185,9 @@ impl Peer {
     }
 }
 
-fn launch_passthrough(launch: &Launch<'_>) -> Result<Command> {
+fn launch_passthrough(kind: &str, launch: &Launch<'_>) -> Result<Command> {
     let mut command = Command::new(launch.program);
+    command.arg(kind);
     for number in [u32::from(launch.listen.port()?), u32::from(launch.server.port()?), launch.workers] {
         command.arg(number.to_string());
     }
