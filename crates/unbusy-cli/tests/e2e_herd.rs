@@ -97,7 +97,8 @@ fn connections_that_came_soon_after_the_start_make_tries_rarer() {
 
 fn calls_of_config(server: &Server) -> u32 {
     let stats = server.client().cmd(&["INFO", "commandstats"]).text();
-    let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_config|get:calls=")?.split(',').next());
+    let calls =
+        stats.lines().find_map(|line| line.strip_prefix("cmdstat_config|get:calls=")?.split(',').next());
     calls.map_or(0, |calls| calls.parse().expect("a number"))
 }
 

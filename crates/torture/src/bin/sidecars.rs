@@ -33,6 +33,7 @@ const LIMIT: Duration = Duration::from_secs(120);
     after_help = "\
 Examples:
   cargo xtask sidecars
+  cargo xtask sidecars --settle 0
   cargo xtask sidecars --proxies 0,50 --seconds 10 --rounds 1"
 )]
 struct Args {
@@ -42,6 +43,9 @@ struct Args {
     /// How long the script runs, roughly.
     #[arg(long, default_value_t = 3)]
     seconds: u64,
+    /// For how many seconds the proxies and their clients are there before: it takes some until all proxies know how many there are.
+    #[arg(long, default_value_t = 4)]
+    settle: u64,
     /// How often each is measured; they take turns.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -111,6 +115,7 @@ fn measure(args: &Args, proxies: usize) -> Result<Run> {
         client.set_timeout(LIMIT);
         ensure!(client.cmd(&["PING"]).text() == "PONG");
     }
+    thread::sleep(Duration::from_secs(args.settle));
     let (before, start) = (server.cpu_time(), Instant::now());
     let script = BusyScript::start_lua(server.address(), WORK, Duration::from_secs(args.seconds));
     script.wait_until_busy(server.address());
