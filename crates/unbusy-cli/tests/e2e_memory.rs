@@ -18,7 +18,7 @@ use e2e_support::{on_every_server, proxy, report, wait_until};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use testkit::{BusyScript, Flavor, Proxy, Server, encode, wait_until_busy};
 
-const IDLE_PAIR_AT_MOST: u64 = 4 * 1024;
+const IDLE_PAIR_AT_MOST: u64 = 3 * 1024;
 /// As many clients as that, if so many files may be opened; with fewer than this the test says nothing.
 const MANY: u64 = 10_000;
 const TOO_FEW: u64 = 5_000;

@@ -138,27 +138,33 @@ async fn work(index: usize, context: Context, mut inbox: mpsc::UnboundedReceiver
     }
 }
 
-async fn attend(
+#[expect(
+    clippy::manual_async_fn,
+    reason = "which keeps what it is given twice, in the task of every connection"
+)]
+fn attend(
     id: u64,
     beginning: Beginning,
     seat: Seat,
     context: Context,
     worker: usize,
     reports: mpsc::UnboundedSender<Report>,
-) {
-    report_beginning(id, &reports).await;
-    let pair = match beginning {
-        // Boxed, so that it leaves no mark on the size of every connection's task.
-        Beginning::New(accepted) => Box::pin(begin(accepted, &context, worker)).await,
-        Beginning::Adopted(pair, client) => adopt(pair, client).map(Some),
-    };
-    match pair {
-        Ok(Some(pair)) => serve(pair, &context).await,
-        Ok(None) => {}
-        Err(error) => tracing::debug!(%error, "a connection failed before it was served"),
+) -> impl Future<Output = ()> {
+    async move {
+        report_beginning(id, &reports).await;
+        let pair = match beginning {
+            // Boxed, so that it leaves no mark on the size of every connection's task.
+            Beginning::New(accepted) => Box::pin(begin(accepted, &context, worker)).await,
+            Beginning::Adopted(pair, client) => adopt(pair, client).map(Some),
+        };
+        match pair {
+            Ok(Some(pair)) => serve(pair, &context).await,
+            Ok(None) => {}
+            Err(error) => tracing::debug!(%error, "a connection failed before it was served"),
+        }
+        drop(seat);
+        let _ = reports.send(Report::Ended(id));
     }
-    drop(seat);
-    let _ = reports.send(Report::Ended(id));
 }
 
 async fn report_beginning(id: u64, reports: &mpsc::UnboundedSender<Report>) {
