@@ -30,13 +30,6 @@ fn commands_wait_and_are_executed_once() {
 
 #[test]
 fn the_first_connection_asks_the_server_of_itself() {
-    let asked = |server: &Server| {
-        let stats = server.client().cmd(&["INFO", "commandstats"]).text();
-        stats
-            .lines()
-            .find(|line| line.starts_with("cmdstat_config"))
-            .map(|line| line.split(',').next().map(str::to_owned))
-    };
     run(async |server, client| {
         let before = asked(server);
         let _first = client.get_multiplexed_async_connection().await.unwrap();
@@ -44,6 +37,30 @@ fn the_first_connection_asks_the_server_of_itself() {
         let _second = client.get_multiplexed_async_connection().await.unwrap();
         assert!(after != before && asked(server) == after, "{}", server.flavor());
     });
+}
+
+/// Processes that start together see the connections of one another only then.
+#[test]
+fn a_connection_soon_after_the_first_asks_the_server_again() {
+    let server = Server::start(Flavor::Valkey91);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let client = client(&server);
+        let _first = client.get_multiplexed_async_connection().await.unwrap();
+        let (first, start) = (asked(&server), Instant::now());
+        while asked(&server) == first {
+            assert!(start.elapsed() < Duration::from_secs(15), "it does not ask again");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            client.get_multiplexed_async_connection().await.unwrap();
+        }
+    });
+}
+
+/// How often the server was asked for its settings, as it tells that.
+fn asked(server: &Server) -> Option<String> {
+    let stats = server.client().cmd(&["INFO", "commandstats"]).text();
+    let line = stats.lines().find(|line| line.starts_with("cmdstat_config"))?;
+    line.split(',').next().map(str::to_owned)
 }
 
 #[test]
